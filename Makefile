@@ -1,0 +1,60 @@
+# Every target sets up what it needs by itself. Needs Python >= 3.11 with venv, and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
+
+.PHONY: demo run test check format lint lock bench clean
+.DEFAULT_GOAL := help
+
+help: ## Lists the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(VENV)/.demo ## A whole conversation with the official SDK; needs no key and no network
+	@$(BIN)/ringside demo
+
+run: $(VENV)/.demo ## Serves with config/ringside.yaml
+	@$(BIN)/ringside serve -c config/ringside.yaml
+
+test: $(VENV)/.dev ## Every test
+	@$(BIN)/python -m pytest
+
+check: lint test ## Format, lint, types, floors, tests
+
+lint: $(VENV)/.dev ## Format, lint, types, floors
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## Rewrites the sources in the house format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.venv ## Renews the lock files
+	@$(PIP) install uv
+	@$(LOCK) pyproject.toml -o requirements.lock
+	@$(LOCK) pyproject.toml --extra demo --group build -c requirements.lock -o requirements-demo.lock
+	@$(LOCK) pyproject.toml --extra demo --group build --group dev -c requirements-demo.lock -o requirements-dev.lock
+
+LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+       --no-emit-index-url --no-emit-find-links --python-version 3.11
+
+$(VENV)/.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ringside needs Python 3.11 or newer: make PYTHON=python3.12 …")'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.venv requirements-demo.lock pyproject.toml
+	@echo "setting up $(VENV) …"
+	@$(PIP) install --require-hashes -r requirements-demo.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
+	@echo "setting up the tests' tools …"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+clean: ## Removes what the targets made
+	@rm -rf $(VENV) .venvs tests/e2e/node/*/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The inbound wire: aiohttp handlers that decode, make one call, and encode."""

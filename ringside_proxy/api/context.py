@@ -1,0 +1,88 @@
+"""What every handler is given: who calls, on which configuration, and the services."""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
+from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.services.assistants import Assistants
+from ringside_proxy.services.completions import Completions
+from ringside_proxy.services.live_runs import LiveRuns
+from ringside_proxy.services.runs import Runs
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.threads import Threads
+from ringside_proxy.services.tokens import Tokens
+from ringside_proxy.store.db import Database
+from ringside_proxy.telemetry import Metrics
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that handlers call, built once by `app.py`."""
+
+    db: Database
+    tokens: Tokens
+    assistants: Assistants
+    threads: Threads
+    runs: Runs
+    live_runs: LiveRuns
+    completions: Completions
+    metrics: Metrics
+    new_id: NewId
+    monotonic_s: Callable[[], float]
+    snapshot: Callable[[], Snapshot]
+    unready_reasons: Callable[[], list[str]]
+
+
+SERVICES: Final = web.AppKey("services", Services)
+CALLER: Final = "caller"
+REQUEST_ID: Final = "request_id"
+SNAPSHOT: Final = "snapshot"
+
+_encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
+
+
+def services(request: web.Request) -> Services:
+    """The services."""
+    return request.app[SERVICES]
+
+
+def caller(request: web.Request) -> Caller:
+    """Who calls; set by the authentication."""
+    found: Caller = request[CALLER]
+    return found
+
+
+def snapshot(request: web.Request) -> Snapshot:
+    """The configuration as it was when the request came."""
+    found: Snapshot = request[SNAPSHOT]
+    return found
+
+
+def customer(request: web.Request, user: str | None) -> str | None:
+    """The end-customer a call is for: the token's own, else the body's `user`, else the header.
+
+    Raises InvalidRequestError for an id that cannot stand in a path.
+    """
+    own = caller(request).customer
+    if own is not None:
+        return own
+    param, given = ("user", user) if user else ("x-ringside-customer", None)
+    given = given or request.headers.get("x-ringside-customer")
+    if given is not None and CUSTOMER_ID.fullmatch(given) is None:
+        raise InvalidRequestError(
+            f"Invalid '{param}': a customer id has 1 to 256 characters of A-Z a-z 0-9 _ . : @ -.",
+            param=param,
+            code="invalid_value",
+        )
+    return given
+
+
+def json_response(body: Any, headers: dict[str, str] | None = None) -> web.Response:
+    """A 200 with a wire object."""
+    return web.Response(body=_encode(body), content_type="application/json", headers=headers)

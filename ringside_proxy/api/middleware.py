@@ -1,0 +1,151 @@
+"""What surrounds every handler: request id → metrics and log → errors → authentication."""
+
+import asyncio
+import logging
+import re
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from ringside_proxy.api.context import CALLER, REQUEST_ID, SERVICES, SNAPSHOT, services
+from ringside_proxy.api.errors import envelope, error_response, plain_response
+from ringside_proxy.api.routes import Route
+from ringside_proxy.domain.errors import ConversationLockedError, OverloadedError, RingsideError
+from ringside_proxy.services.tokens import require_developer
+from ringside_proxy.telemetry import fields
+
+logger = logging.getLogger(__name__)
+
+GIVEN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
+REQUESTS_AT_ONCE_MAX: Final = 2_000
+ERROR_CODE: Final = "error_code"
+CLIENT_CLOSED_REQUEST: Final = 499
+OPENAI_VERSION: Final = "2020-10-01"
+PROCESSING_STARTED: Final = "started_s"
+
+
+class Traffic:
+    """How many requests are being answered; `idle` is set while there are none."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def __enter__(self) -> None:
+        self.count += 1
+        self.idle.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+        if self.count == 0:
+            self.idle.set()
+
+
+def measured(traffic: Traffic) -> Middleware:
+    """Names, counts, times and logs every request."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        called = services(request)
+        given = request.headers.get("x-request-id", "")
+        request[REQUEST_ID] = given if GIVEN_REQUEST_ID.fullmatch(given) else called.new_id("req")
+        request[SNAPSHOT] = called.snapshot()
+        started_s = called.monotonic_s()
+        request[PROCESSING_STARTED] = started_s
+        status = CLIENT_CLOSED_REQUEST
+        with traffic:
+            try:
+                if traffic.count > REQUESTS_AT_ONCE_MAX:
+                    raise OverloadedError("Too many requests at once. Try again in a second.")
+                response = await handler(request)
+                status = response.status
+            except RingsideError as error:
+                response = error_response(error)
+                status = response.status
+            finally:
+                _note(request, status, called.monotonic_s() - started_s)
+        return response
+
+    return middleware
+
+
+def _note(request: web.Request, status: int, duration_s: float) -> None:
+    resource = request.match_info.route.resource
+    route = "other" if resource is None else resource.canonical
+    services(request).metrics.request_done(route, request.method, status, duration_s)
+    if logger.isEnabledFor(logging.INFO):
+        logger.info(
+            "request",
+            extra=fields(
+                request_id=request[REQUEST_ID],
+                method=request.method,
+                route=route,
+                status=status,
+                code=request.get(ERROR_CODE),
+                duration_ms=round(duration_s * 1000, 3),
+            ),
+        )
+
+
+@web.middleware
+async def errors_as_openai(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every error in OpenAI's envelope. What nobody foresaw is logged, and says nothing outside."""
+    try:
+        return await handler(request)
+    except RingsideError as error:
+        if isinstance(error, ConversationLockedError):
+            services(request).metrics.run_lock_conflicts_total.inc()
+        services(request).metrics.error_answered(error.code)
+        request[ERROR_CODE] = error.code
+        return error_response(error)
+    except web.HTTPException as error:
+        return _of_aiohttp(request, error)
+    except ConnectionResetError:
+        raise  # the client has left: there is nobody to tell
+    except Exception:
+        logger.exception("request failed", extra=fields(request_id=request[REQUEST_ID]))
+        services(request).metrics.error_answered("internal_error")
+        message = (
+            "The server had an error while processing your request. If it happens again, look up "
+            f"{request[REQUEST_ID]} in the proxy's log."
+        )
+        return plain_response(500, envelope(message, "server_error", None, "internal_error"))
+
+
+def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
+    """aiohttp's own refusals: no such URL, not with this method."""
+    if error.status == 405:
+        message = f"Not allowed to {request.method} on {request.path}."
+    elif error.status == 404:
+        message = f"Invalid URL ({request.method} {request.path})"
+    else:
+        message = error.reason
+    response = plain_response(error.status, envelope(message, "invalid_request_error", None, None))
+    if "Allow" in error.headers:
+        response.headers["Allow"] = error.headers["Allow"]
+    return response
+
+
+def guarded(route: Route) -> Handler:
+    """The route's handler behind the tokens that it is open to."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        if route.open_to != "everybody":
+            caller = request.app[SERVICES].tokens.authenticate(request.headers.get("Authorization"))
+            request[CALLER] = caller
+            if route.open_to == "developers":
+                require_developer(caller)
+        return await route.handler(request)
+
+    return handle
+
+
+async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers that OpenAI sends on everything."""
+    if REQUEST_ID in request:
+        elapsed_s = services(request).monotonic_s() - request[PROCESSING_STARTED]
+        response.headers["x-request-id"] = request[REQUEST_ID]
+        response.headers["openai-version"] = OPENAI_VERSION
+        response.headers["openai-processing-ms"] = str(round(elapsed_s * 1000))

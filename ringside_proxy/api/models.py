@@ -1,0 +1,24 @@
+"""/v1/models."""
+
+from typing import Final
+
+from aiohttp import web
+
+from ringside_proxy.api.context import json_response, snapshot
+from ringside_proxy.services import models
+
+FILTERS: Final = ("supports", "supports[]")
+
+
+async def index(request: web.Request) -> web.Response:
+    """GET /v1/models: `?supports=` may be repeated, all must hold; `?provider=`."""
+    supports = [value for name in FILTERS for value in request.query.getall(name, [])]
+    found = models.listed(
+        snapshot(request).router, supports=supports, provider=request.query.get("provider")
+    )
+    return json_response({"object": "list", "data": found})
+
+
+async def retrieve(request: web.Request) -> web.Response:
+    """GET /v1/models/{id}: slashes and colons as they are, or percent-encoded."""
+    return json_response(models.named(snapshot(request).router, request.match_info["model"]))

@@ -1,0 +1,74 @@
+"""The API on one screen: method, path, handler, and whether client tokens may use it."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from ringside_proxy.api import (
+    assistants,
+    chat,
+    health,
+    messages,
+    models,
+    run_steps,
+    runs,
+    threads,
+    tokens,
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Route(NamedTuple):
+    """One operation. `open_to` says for whom: everybody, any token, or developers."""
+
+    method: str
+    path: str
+    handler: Handler
+    open_to: str = "tokens"
+
+
+THREAD: Final = "/v1/threads/{thread_id}"
+RUN: Final = f"{THREAD}/runs/{{run_id}}"
+
+ROUTES: Final = (
+    Route("POST", "/v1/assistants", assistants.create),
+    Route("GET", "/v1/assistants", assistants.index),
+    Route("GET", "/v1/assistants/{assistant_id}", assistants.retrieve),
+    Route("POST", "/v1/assistants/{assistant_id}", assistants.update),
+    Route("DELETE", "/v1/assistants/{assistant_id}", assistants.delete),
+    Route("POST", "/v1/threads", threads.create),
+    Route("GET", "/v1/threads", threads.index),
+    Route("POST", "/v1/threads/runs", runs.create_with_thread),
+    Route("GET", THREAD, threads.retrieve),
+    Route("POST", THREAD, threads.update),
+    Route("DELETE", THREAD, threads.delete),
+    Route("POST", f"{THREAD}/messages", messages.create),
+    Route("GET", f"{THREAD}/messages", messages.index),
+    Route("GET", f"{THREAD}/messages/{{message_id}}", messages.retrieve),
+    Route("POST", f"{THREAD}/messages/{{message_id}}", messages.update),
+    Route("DELETE", f"{THREAD}/messages/{{message_id}}", messages.delete),
+    Route("POST", f"{THREAD}/runs", runs.create),
+    Route("GET", f"{THREAD}/runs", runs.index),
+    Route("GET", RUN, runs.retrieve),
+    Route("POST", RUN, runs.update),
+    Route("POST", f"{RUN}/cancel", runs.cancel),
+    Route("POST", f"{RUN}/submit_tool_outputs", runs.submit_tool_outputs),
+    Route("GET", f"{RUN}/steps", run_steps.index),
+    Route("GET", f"{RUN}/steps/{{step_id}}", run_steps.retrieve),
+    Route("POST", "/v1/chat/completions", chat.create_completion),
+    Route("POST", "/v1/embeddings", chat.create_embeddings),
+    Route("GET", "/v1/models", models.index),
+    Route("GET", "/v1/models/{model:.+}", models.retrieve),
+    Route("POST", "/v1/tokens", tokens.create, "developers"),
+    Route("GET", "/v1/tokens", tokens.index, "developers"),
+    Route("DELETE", "/v1/tokens/{token_id}", tokens.delete, "developers"),
+    Route("GET", "/healthz", health.healthz, "everybody"),
+)
+
+ADMIN_ROUTES: Final = (
+    Route("GET", "/healthz", health.healthz, "everybody"),
+    Route("GET", "/readyz", health.readyz, "everybody"),
+    Route("GET", "/metrics", health.metrics, "everybody"),
+)

@@ -1,0 +1,174 @@
+"""/v1/threads/{thread_id}/runs and /v1/threads/runs."""
+
+from typing import Any, Final
+
+from aiohttp import web
+
+from ringside_proxy.api import bodies, decode_domain, sse
+from ringside_proxy.api.context import caller, customer, json_response, services, snapshot
+from ringside_proxy.api.decode import IncludeQuery, decode_query
+from ringside_proxy.api.request import read_body, require_prefix, thread_id
+from ringside_proxy.api.threads import new_messages, new_thread
+from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.lists import ListQuery, Page
+from ringside_proxy.domain.runs import ACTIVE, Run
+from ringside_proxy.services.runs import BegunRun, RunParams
+from ringside_proxy.services.threads import NewThread
+from ringside_proxy.store import runs, threads
+from ringside_proxy.store.tx import Tx
+
+POLL_AFTER_MS: Final = "300"
+"""What the SDKs' poll helpers wait between two looks; without it Node waits 5 s."""
+
+
+async def create(request: web.Request) -> web.StreamResponse:
+    """POST /v1/threads/{thread_id}/runs."""
+    decode_query(request.query, IncludeQuery)
+    body = await read_body(request, bodies.CreateRun)
+    found = thread_id(request)
+    params = _params(
+        request,
+        body,
+        reasoning_effort=body.reasoning_effort,
+        additional_instructions=body.additional_instructions,
+        additional_messages=body.additional_messages,
+    )
+    return await _begin(request, found, params, is_streamed=bool(body.stream))
+
+
+async def create_with_thread(request: web.Request) -> web.StreamResponse:
+    """POST /v1/threads/runs."""
+    body = await read_body(request, bodies.CreateThreadAndRun)
+    decode_domain.refuse_tool_resources(body.tool_resources)
+    thread = new_thread(request, body.thread or bodies.CreateThread(), "thread.")
+    params = _params(request, body)
+    return await _begin(request, thread, params, is_streamed=bool(body.stream))
+
+
+async def retrieve(request: web.Request) -> web.Response:
+    """GET /v1/threads/{thread_id}/runs/{run_id}."""
+    run = services(request).db.get(
+        _run, caller(request), thread_id(request), request.match_info["run_id"]
+    )
+    headers = {"openai-poll-after-ms": POLL_AFTER_MS} if run.status in ACTIVE else None
+    return json_response(run, headers)
+
+
+async def update(request: web.Request) -> web.Response:
+    """POST /v1/threads/{thread_id}/runs/{run_id}."""
+    body = await read_body(request, bodies.ModifyRun)
+    return json_response(
+        await services(request).runs.update(
+            caller(request), thread_id(request), request.match_info["run_id"], body.metadata
+        )
+    )
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """POST /v1/threads/{thread_id}/runs/{run_id}/cancel."""
+    return json_response(
+        await services(request).runs.cancel(
+            caller(request), thread_id(request), request.match_info["run_id"]
+        )
+    )
+
+
+async def submit_tool_outputs(request: web.Request) -> web.StreamResponse:
+    """POST /v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs."""
+    body = await read_body(request, bodies.SubmitToolOutputs)
+    begun = await services(request).runs.submit_tool_outputs(
+        caller(request),
+        snapshot(request).router,
+        thread_id(request),
+        request.match_info["run_id"],
+        [(output.tool_call_id, output.output or "") for output in body.tool_outputs],
+        is_streamed=bool(body.stream),
+    )
+    return await _answer(request, begun, is_streamed=bool(body.stream))
+
+
+async def index(request: web.Request) -> web.Response:
+    """GET /v1/threads/{thread_id}/runs."""
+    query = decode_query(request.query, ListQuery)
+    page = await services(request).db.read(_page, caller(request), thread_id(request), query)
+    return json_response(page)
+
+
+async def _begin(
+    request: web.Request, thread: str | NewThread, params: RunParams, *, is_streamed: bool
+) -> web.StreamResponse:
+    begun = await services(request).runs.create(
+        caller(request), snapshot(request), thread, params, is_streamed=is_streamed
+    )
+    return await _answer(request, begun, is_streamed=is_streamed)
+
+
+async def _answer(
+    request: web.Request, begun: BegunRun, *, is_streamed: bool
+) -> web.StreamResponse:
+    """The run at once, or its events until it ends."""
+    headers = {"x-ringside-model": str(begun.live.route.ref)}
+    if not is_streamed or begun.live.channel is None:
+        return json_response(begun.run, headers)
+    response = web.StreamResponse(headers=sse.HEADERS | headers)
+    try:
+        await response.prepare(request)
+        await sse.write(response, sse.frames(begun.first_events))
+        async for batch in begun.live.channel.batches(sse.KEEP_ALIVE_S):
+            await sse.write(response, sse.frames(batch) or sse.KEEP_ALIVE)
+        await sse.write(response, sse.DONE)
+        await response.write_eof()
+    finally:
+        # Without effect on a run that has ended; the one way out for a client that has left.
+        services(request).runs.leave(begun.live, snapshot(request).settings.runs.on_disconnect)
+    return response
+
+
+def _params(
+    request: web.Request,
+    body: bodies.RunOptions,
+    *,
+    reasoning_effort: str | None = None,
+    additional_instructions: str | None = None,
+    additional_messages: list[bodies.CreateMessage] | None = None,
+) -> RunParams:
+    require_prefix(body.assistant_id, "assistant_id", "asst")
+    return RunParams(
+        assistant_id=body.assistant_id,
+        overrides=_overrides(body, reasoning_effort),
+        additional_instructions=additional_instructions,
+        messages=new_messages(additional_messages, "additional_messages"),
+        metadata=body.metadata or {},
+        customer=customer(request, body.user),
+        expires_after_s=decode_domain.expires_after_s(body.expires_after),
+    )
+
+
+def _overrides(body: bodies.RunOptions, reasoning_effort: str | None) -> dict[str, Any]:
+    given = {
+        "model": body.model,
+        "instructions": body.instructions,
+        "tools": None if body.tools is None else decode_domain.function_tools(body.tools),
+        "temperature": body.temperature,
+        "top_p": body.top_p,
+        "reasoning_effort": reasoning_effort,
+        "max_completion_tokens": body.max_completion_tokens,
+        "max_prompt_tokens": body.max_prompt_tokens,
+        "truncation_strategy": decode_domain.truncation_strategy(body.truncation_strategy),
+        "response_format": None
+        if body.response_format is None
+        else decode_domain.response_format(body.response_format),
+        "tool_choice": decode_domain.tool_choice(body.tool_choice),
+        "parallel_tool_calls": body.parallel_tool_calls,
+        "call_max_tokens": body.max_tokens,
+        "seed": body.seed,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _run(tx: Tx, who: Caller, found: str, run_id: str) -> Run:
+    return runs.wire_object(tx, runs.get(tx, threads.get(tx, found, who), run_id))
+
+
+def _page(tx: Tx, who: Caller, found: str, query: ListQuery) -> Page[Run]:
+    return runs.page(tx, threads.get(tx, found, who), query)

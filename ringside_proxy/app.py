@@ -1,0 +1,256 @@
+"""The composition root: settings in, a running proxy out, taken down in reverse."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from ringside_proxy import __version__
+from ringside_proxy.api import middleware
+from ringside_proxy.api.context import SERVICES, Services
+from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.model_ref import ModelRef, parse
+from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
+from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
+from ringside_proxy.providers.types import Credentials
+from ringside_proxy.sandbox import server as sandbox_server
+from ringside_proxy.services.assistants import Assistants
+from ringside_proxy.services.completions import Completions
+from ringside_proxy.services.live_runs import LiveRuns, StopReason
+from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
+from ringside_proxy.services.run_executor import RunExecutor
+from ringside_proxy.services.runs import Runs
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.sweeper import Sweeper
+from ringside_proxy.services.threads import Threads
+from ringside_proxy.services.tokens import Tokens
+from ringside_proxy.settings.schema import PROVIDERS, ProviderSettings, Settings
+from ringside_proxy.store import files
+from ringside_proxy.store.db import Database
+from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
+from ringside_proxy.telemetry import Metrics, fields
+
+logger = logging.getLogger(__name__)
+
+KEEPALIVE_S: Final = 75.0
+HANDLERS_S: Final = 2.0
+"""How long cancelled handlers may take to end, after the drain."""
+LINE_BYTES_MAX: Final = 8190
+BACKLOG: Final = 1024
+LAG_EVERY_S: Final = 1.0
+SANDBOX_KEY: Final = "sandbox"
+
+
+class Proxy:
+    """A running proxy: its addresses, and its drain."""
+
+    def __init__(self, services: Services, traffic: middleware.Traffic) -> None:
+        self.services = services
+        self.traffic = traffic
+        self.url = ""
+        self.admin_url = ""
+        self.is_draining = False
+
+    async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
+        """Go on serving until nothing is at work, `seconds` have passed, or `hurry` is set.
+
+        Local callers have no load balancer to take them elsewhere, so new requests are still
+        served meanwhile; afterwards new runs are refused and those at work are ended.
+        """
+        self.is_draining = True
+        quiet = asyncio.ensure_future(self._quiet())
+        rush = asyncio.ensure_future(hurry.wait())
+        await asyncio.wait({quiet, rush}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        quiet.cancel()
+        rush.cancel()
+        self.services.runs.is_draining = True
+        await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
+
+    async def _quiet(self) -> None:
+        live_runs = self.services.live_runs
+        while self.traffic.count or len(live_runs):
+            await self.traffic.idle.wait()
+            await live_runs.idle.wait()
+
+    def unready_reasons(self) -> list[str]:
+        """Why no new traffic should come; never because of a provider."""
+        return ["draining"] if self.is_draining else []
+
+
+@asynccontextmanager
+async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Proxy]:
+    """The proxy, serving while the block runs. Raises StoreError, OSError for a taken port."""
+    clock, new_id = clock or SystemClock(), system_ids()
+    metrics = Metrics(__version__)
+    _log_start(settings, metrics)
+    async with AsyncExitStack() as stack:
+        db = await Database.open(
+            settings.store.path, clock, settings.store.synchronous, metrics.store_committed
+        )
+        stack.push_async_callback(db.close)
+        client = ProviderClient(clock, system_uniform(), observe=metrics.upstream_done)
+        stack.push_async_callback(client.close)
+        snapshot = Snapshot(settings, await _router(settings, stack, clock, new_id))
+        proxy = await _assemble(stack, snapshot, db, client, metrics, clock, new_id)
+        await proxy.services.runs.recover(snapshot.router)
+        await _listen(stack, proxy, settings)
+        yield proxy
+
+
+async def _assemble(
+    stack: AsyncExitStack,
+    snapshot: Snapshot,
+    db: Database,
+    client: ProviderClient,
+    metrics: Metrics,
+    clock: Clock,
+    new_id: NewId,
+) -> Proxy:
+    """Build the services and start what works in the background."""
+    settings = snapshot.settings
+    tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
+    tokens.load(settings.auth.tokens)
+    executor = RunExecutor(db, client, new_id, clock)
+    live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
+    woken = asyncio.Event()
+    runs = Runs(db, live_runs, new_id, clock, woken.set)
+    traffic = middleware.Traffic()
+    services = Services(
+        db=db,
+        tokens=tokens,
+        assistants=Assistants(db, new_id),
+        threads=Threads(db, live_runs, new_id, woken.set),
+        runs=runs,
+        live_runs=live_runs,
+        completions=Completions(client, metrics),
+        metrics=metrics,
+        new_id=new_id,
+        monotonic_s=clock.monotonic_s,
+        snapshot=lambda: snapshot,
+        unready_reasons=lambda: proxy.unready_reasons(),
+    )
+    proxy = Proxy(services, traffic)
+    sweeper = Sweeper(db, runs, clock, woken)
+    for work in (sweeper.run(), _watch_loop(db, metrics, clock)):
+        stack.push_async_callback(_cancel, asyncio.create_task(work))
+    if not len(tokens) and settings.auth.required:
+        logger.warning(
+            "no token is valid yet: make one with 'ringside token new NAME', or set auth.tokens"
+        )
+    return proxy
+
+
+async def _router(
+    settings: Settings, stack: AsyncExitStack, clock: Clock, new_id: NewId
+) -> ModelRouter:
+    """The providers that are on and the slots; starts the sandbox if it is one of them."""
+    active: dict[str, ActiveProvider] = {}
+    for name, provider in settings.providers.items():
+        row = PROVIDER_TABLE.get(name)
+        if row is None:
+            continue
+        base_url = provider.base_url or row.base_url
+        if base_url is None:
+            port = await stack.enter_async_context(sandbox_server.serve(clock, new_id))
+            base_url = f"http://127.0.0.1:{port}/v1"
+        active[name] = ActiveProvider(
+            provider=row,
+            credentials=Credentials(base_url=base_url, api_key=provider.api_key or SANDBOX_KEY),
+            target=Target(
+                provider=name,
+                model="",
+                timeouts=_timeouts(provider),
+                max_retries=provider.max_retries,
+            ),
+        )
+    slots = {
+        alias: Slot(ref=_slot_ref(slot.model), params=slot.params)
+        for alias, slot in settings.slots.items()
+    }
+    return ModelRouter(PROVIDERS, active, slots)
+
+
+def _slot_ref(name: str) -> ModelRef:
+    parsed = parse(name, PROVIDERS, ())
+    if isinstance(parsed, str):  # pragma: no cover - the settings refuse slots of slots
+        raise TypeError(name)
+    return parsed
+
+
+def _timeouts(provider: ProviderSettings) -> Timeouts:
+    return msgspec.convert(msgspec.structs.asdict(provider.timeouts), Timeouts)
+
+
+async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> None:
+    server, admin = settings.server, settings.admin
+    api = _application(
+        proxy.services,
+        ROUTES,
+        [middleware.measured(proxy.traffic), middleware.errors_as_openai],
+        server.max_body_bytes,
+    )
+    proxy.url = await _site(stack, api, server.host, server.port)
+    health = _application(proxy.services, ADMIN_ROUTES, [], server.max_body_bytes)
+    proxy.admin_url = await _site(stack, health, admin.host, admin.port)
+
+
+def _application(
+    services: Services,
+    routes: tuple[Route, ...],
+    middlewares: list[Middleware],
+    body_bytes_max: int,
+) -> web.Application:
+    app = web.Application(middlewares=middlewares, client_max_size=body_bytes_max)
+    app[SERVICES] = services
+    app.on_response_prepare.append(middleware.name_answer)
+    for route in routes:
+        app.router.add_route(route.method, route.path, middleware.guarded(route))
+    return app
+
+
+async def _site(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+    """Serve `app`; gives its URL, with the port that was taken."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=HANDLERS_S,
+        max_line_size=LINE_BYTES_MAX,
+        max_field_size=LINE_BYTES_MAX,
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    name, taken = runner.addresses[0][:2]
+    return f"http://[{name}]:{taken}" if ":" in name else f"http://{name}:{taken}"
+
+
+async def _watch_loop(db: Database, metrics: Metrics, clock: Clock) -> None:
+    """Measure how late the loop is, and what the store has waiting."""
+    while True:
+        due_s = clock.monotonic_s() + LAG_EVERY_S
+        await asyncio.sleep(LAG_EVERY_S)
+        metrics.loop_lag_seconds.observe(max(0.0, clock.monotonic_s() - due_s))
+        metrics.store_queue_depth.set(db.queue_depth)
+
+
+async def _cancel(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+def _log_start(settings: Settings, metrics: Metrics) -> None:
+    metrics.sqlite_fixed.set(files.sqlite_is_fixed())
+    logger.info("starting", extra=fields(version=__version__))
+    logger.info("sqlite", extra=fields(version=sqlite3.sqlite_version))
+    for key in settings.not_in_effect:
+        logger.warning("not in effect yet", extra=fields(setting=key))

@@ -1,0 +1,265 @@
+"""The `ringside` command."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from ringside_proxy import __version__
+from ringside_proxy.settings.environment import apply_overrides
+from ringside_proxy.settings.load import load
+from ringside_proxy.settings.problems import SettingsError
+from ringside_proxy.settings.schema import Settings
+
+DEFAULT_CONFIG: Final = Path("config/ringside.yaml")
+CONFIG_VARIABLE: Final = "RINGSIDE_CONFIG"
+TOKEN_VARIABLE: Final = "RINGSIDE_TOKEN"  # noqa: S105 - the name of a variable
+SANDBOX_PORT: Final = 8081
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+EXIT_DAMAGED: Final = 3
+
+T = TypeVar("T")
+
+UMASK: Final = 0o077
+API_CALL_S_MAX: Final = 10.0
+
+
+class CommandError(Exception):
+    """The command cannot be carried out; the message says why and what to do."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; gives its exit status."""
+    from ringside_proxy.store.files import StoreCorruptError, StoreError
+
+    args = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = args.command
+    try:
+        return command(args)
+    except StoreCorruptError as error:
+        print(error, file=sys.stderr)
+        return EXIT_DAMAGED
+    except (SettingsError, StoreError, CommandError, OSError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ringside", description="Runs OpenAI Assistants applications on any model."
+    )
+    parser.add_argument("--version", action="version", version=f"ringside {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    serve = commands.add_parser("serve", help="run the proxy")
+    _with_config(serve)
+    serve.add_argument("--host", help="address of the API")
+    serve.add_argument("--port", type=int, help="port of the API; 0 takes a free one")
+    serve.set_defaults(command=_serve)
+
+    check = commands.add_parser("check", help="validate a configuration")
+    _with_config(check)
+    check.set_defaults(command=_check)
+
+    demo = commands.add_parser("demo", help="a whole conversation with the official SDK")
+    demo.set_defaults(command=_demo)
+
+    sandbox = commands.add_parser("sandbox", help="the simulated models alone, as a server")
+    sandbox.add_argument("--port", type=int, default=SANDBOX_PORT, help="0 takes a free one")
+    sandbox.set_defaults(command=_sandbox)
+
+    token = commands.add_parser("token", help="tokens").add_subparsers(required=True, metavar="DO")
+    new = token.add_parser("new", help="make a token and show it once")
+    _with_config(new)
+    new.add_argument("name", metavar="NAME", help="what the token is called")
+    new.add_argument("--role", choices=("developer", "client"), default="developer")
+    new.add_argument("--customer", metavar="ID", help="whom a client token acts for")
+    new.set_defaults(command=_token_new)
+
+    backup = commands.add_parser("backup", help="copy the store, also while the proxy runs")
+    _with_config(backup)
+    backup.add_argument("target", metavar="FILE", type=Path)
+    backup.set_defaults(command=_backup)
+    return parser
+
+
+def _with_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help=f"else ${CONFIG_VARIABLE}, else {DEFAULT_CONFIG}",
+    )
+    parser.set_defaults(host=None, port=None)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """What the file, the environment and the flags say, in rising order. Raises SettingsError."""
+    env = apply_overrides(os.environ, host=args.host, port=args.port)
+    return load(_config_path(args), env)
+
+
+def _config_path(args: argparse.Namespace) -> Path | None:
+    if args.config is not None:
+        return Path(args.config)
+    if os.environ.get(CONFIG_VARIABLE):
+        return Path(os.environ[CONFIG_VARIABLE])
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from ringside_proxy.telemetry import configure_logging
+
+    os.umask(UMASK)
+    settings = _settings(args)
+    configure_logging(settings.log.level, settings.log.format, sys.stderr)
+    return _run(_serve_until_stopped(settings))
+
+
+async def _serve_until_stopped(settings: Settings) -> int:
+    from ringside_proxy.app import running
+
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
+    loop.add_signal_handler(signal.SIGHUP, _log_no_reload)
+    async with running(settings) as proxy:
+        print(
+            f"Ringside Proxy is ready on {proxy.url} (health and metrics on {proxy.admin_url})",
+            flush=True,
+        )
+        await stop.wait()
+        await proxy.drain(settings.server.drain_s, hurry)
+    return EXIT_OK
+
+
+def _log_no_reload() -> None:
+    import logging
+
+    logging.getLogger(__name__).warning("reloading is not in effect yet: restart to apply a change")
+
+
+def _check(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    for key in settings.not_in_effect:
+        print(f"{key}: not in effect yet; it is checked, and ignored by this version")
+    print(f"{_config_path(args) or 'the built-in configuration'} is valid")
+    return EXIT_OK
+
+
+def _demo(args: argparse.Namespace) -> int:
+    del args
+    try:
+        import openai  # noqa: F401
+    except ImportError:
+        raise CommandError(
+            "The demo drives the proxy with OpenAI's SDK: pip install 'ringside-proxy[demo]'"
+        ) from None
+    from ringside_proxy.demo import run
+
+    return _run(run())
+
+
+def _sandbox(args: argparse.Namespace) -> int:
+    return _run(_sandbox_until_stopped(args.port))
+
+
+async def _sandbox_until_stopped(port: int) -> int:
+    from ringside_proxy.sandbox.server import serve
+    from ringside_proxy.system import SystemClock, system_ids
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with serve(SystemClock(), system_ids(), port=port) as taken:
+        print(f"The sandbox is ready on http://127.0.0.1:{taken}/v1", flush=True)
+        await stop.wait()
+    return EXIT_OK
+
+
+def _token_new(args: argparse.Namespace) -> int:
+    settings = _settings(args)
+    token = _run(_mint_in_store(settings, args)) or _mint_over_api(settings, args)
+    print(token)
+    print("This is the only time it is shown.", file=sys.stderr)
+    return EXIT_OK
+
+
+async def _mint_in_store(settings: Settings, args: argparse.Namespace) -> str | None:
+    """A token made in the store itself; None while a running proxy owns it."""
+    from ringside_proxy.domain.errors import InvalidRequestError
+    from ringside_proxy.services.tokens import Tokens, require_customer
+    from ringside_proxy.store.db import Database
+    from ringside_proxy.store.files import StoreInUseError
+    from ringside_proxy.system import SystemClock, system_ids
+
+    try:
+        require_customer(args.role, args.customer)
+    except InvalidRequestError as error:
+        raise CommandError(error.message) from None
+    clock = SystemClock()
+    os.umask(UMASK)
+    try:
+        db = await Database.open(settings.store.path, clock, settings.store.synchronous)
+    except StoreInUseError:
+        return None
+    try:
+        tokens = Tokens(db, system_ids(), clock, is_required=True)
+        return (await tokens.mint(args.name, args.role, args.customer)).token
+    finally:
+        await db.close()
+
+
+def _mint_over_api(settings: Settings, args: argparse.Namespace) -> str:
+    """A token from the proxy that owns the store."""
+    import httpx
+
+    url = f"http://{settings.server.host}:{settings.server.port}/v1/tokens"
+    own = os.environ.get(TOKEN_VARIABLE)
+    if own is None:
+        raise CommandError(
+            f"A proxy is running on this store. Set {TOKEN_VARIABLE} to a developer token, "
+            "with which to ask it, or stop it first."
+        )
+    body = {"name": args.name, "role": args.role, "customer": args.customer}
+    try:
+        answer = httpx.post(
+            url, json=body, headers={"Authorization": f"Bearer {own}"}, timeout=API_CALL_S_MAX
+        )
+        reply = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise CommandError(f"The proxy at {url} did not answer as expected: {error}") from None
+    if answer.status_code != httpx.codes.OK:
+        raise CommandError(f"The proxy refused: {reply['error']['message']}")
+    token: str = reply["token"]
+    return token
+
+
+def _backup(args: argparse.Namespace) -> int:
+    from contextlib import closing
+
+    from ringside_proxy.store import files
+
+    path = _settings(args).store.path
+    if not path.exists():
+        raise CommandError(f"There is no store at {path}.")
+    with closing(files.open_reader(path)) as reader:
+        files.backup(reader, args.target)
+    print(f"{path} was copied to {args.target}")
+    return EXIT_OK
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    import uvloop
+
+    return uvloop.run(work)

@@ -1,0 +1,30 @@
+"""Who calls, and what they may see."""
+
+import re
+from typing import Final, Literal
+
+import msgspec
+
+CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,256}")
+"""How end-customers may be named: their ids stand in paths as they are."""
+
+DEVELOPERS: Final = ""
+"""The owner of everything that developer tokens make."""
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """The holder of a valid token. A client belongs to one customer."""
+
+    token_id: str
+    name: str
+    role: Literal["developer", "client"] = "developer"
+    customer: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """Whose objects this caller makes."""
+        return self.customer if self.customer is not None else DEVELOPERS
+
+    def sees(self, owner: str) -> bool:
+        """Developers see everything, a client what its customer's tokens made."""
+        return self.role == "developer" or owner == self.owner

@@ -1,0 +1,230 @@
+"""Everything that can go wrong, one class per meaning.
+
+    RingsideError
+    ├── InvalidRequestError            the caller's request; carries its own code
+    │   ├── InvalidModelError
+    │   ├── ProviderNotConfiguredError
+    │   ├── UnsupportedToolTypeError
+    │   ├── ThreadBusyError            a message while a run is active (400, OpenAI's text)
+    │   └── RunStateError              the run is in a state that does not allow this
+    ├── NotFoundError
+    ├── AuthenticationError
+    ├── PermissionDeniedError
+    ├── ConversationLockedError        a second run on a busy thread
+    ├── ConversationFullError
+    ├── RequestTooLargeError
+    ├── RequestTimeoutError            the caller's body did not arrive
+    ├── UnavailableError
+    │   ├── OverloadedError
+    │   ├── StorageFullError
+    │   └── ShuttingDownError
+    └── ProviderError                  the far side; names the provider, knows if a retry can help
+        ├── ProviderRateLimitedError
+        ├── ProviderQuotaExceededError
+        ├── ProviderAuthenticationError
+        ├── ProviderPermissionDeniedError
+        ├── ProviderRejectedError      the provider understood the request and refused it
+        ├── ProviderUnavailableError
+        ├── ProviderTimeoutError
+        └── ProviderBadReplyError      broken stream, garbage, oversized reply
+
+The HTTP status and error type of each stand in one table, `api/errors.py`.
+"""
+
+from typing import ClassVar
+
+
+class RingsideError(Exception):
+    """Something the caller is told about: message, the parameter at fault, a machine code."""
+
+    default_code: ClassVar[str | None] = None
+    is_retryable_by_client: ClassVar[bool | None] = None
+    """Sent as `x-should-retry`; None leaves it to the SDK's own rule for the status."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code if code is not None else self.default_code
+        self.retry_after_s = retry_after_s
+
+
+class InvalidRequestError(RingsideError):
+    """The request cannot be served as it is."""
+
+
+class InvalidModelError(InvalidRequestError):
+    """The model is not named as `fc:<provider>/<model>` or `slot:<alias>`, or is unknown."""
+
+    default_code = "invalid_model"
+
+
+class ProviderNotConfiguredError(InvalidRequestError):
+    """The provider is known but has no key here."""
+
+    default_code = "provider_not_configured"
+
+
+class UnsupportedToolTypeError(InvalidRequestError):
+    """A hosted tool that this proxy does not run."""
+
+    default_code = "unsupported_tool_type"
+
+
+class ThreadBusyError(InvalidRequestError):
+    """A message cannot be added while a run is active."""
+
+    default_code = "conversation_locked"
+
+
+class RunStateError(InvalidRequestError):
+    """The run's status does not allow the operation."""
+
+
+class NotFoundError(RingsideError):
+    """No such object, or not the caller's."""
+
+    @classmethod
+    def of(cls, noun: str, object_id: str) -> "NotFoundError":
+        """OpenAI's own words: `No thread found with id 'thread_x'.`"""
+        return cls(f"No {noun} found with id '{object_id}'.")
+
+
+class AuthenticationError(RingsideError):
+    """No token, or one that is not valid."""
+
+    default_code = "invalid_api_key"
+
+
+class PermissionDeniedError(RingsideError):
+    """The token is valid but may not do this."""
+
+    default_code = "insufficient_permissions"
+
+
+class ConversationLockedError(RingsideError):
+    """The thread already has an active run."""
+
+    default_code = "conversation_locked"
+    is_retryable_by_client = False
+
+
+class ConversationFullError(RingsideError):
+    """The thread holds as many messages as it may."""
+
+    default_code = "conversation_full"
+    is_retryable_by_client = False
+
+
+class RequestTooLargeError(RingsideError):
+    """The body is larger than `server.max_body`."""
+
+    default_code = "request_too_large"
+
+
+class RequestTimeoutError(RingsideError):
+    """The body did not arrive in time."""
+
+    default_code = "request_timeout"
+
+
+class UnavailableError(RingsideError):
+    """Not now; later."""
+
+
+class OverloadedError(UnavailableError):
+    """Too much is waiting already."""
+
+    default_code = "overloaded"
+
+
+class StorageFullError(UnavailableError):
+    """The disk that holds the store is full."""
+
+    default_code = "storage_full"
+
+
+class ShuttingDownError(UnavailableError):
+    """The proxy is on its way down."""
+
+    default_code = "shutting_down"
+
+
+class ProviderError(RingsideError):
+    """A provider failed. `is_retryable` says whether the same call may succeed if sent again."""
+
+    default_code = "provider_error"
+    is_retryable_default: ClassVar[bool] = False
+    is_retryable_by_client = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        is_retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
+        self.provider = provider
+        self.is_retryable = self.is_retryable_default if is_retryable is None else is_retryable
+
+
+class ProviderRateLimitedError(ProviderError):
+    """The provider asks for fewer calls."""
+
+    default_code = "rate_limit_exceeded"
+    is_retryable_default = True
+
+
+class ProviderQuotaExceededError(ProviderError):
+    """The owner's account at the provider is out of credit."""
+
+    default_code = "insufficient_quota"
+
+
+class ProviderAuthenticationError(ProviderError):
+    """The provider refused the owner's key."""
+
+    default_code = "provider_auth_failed"
+
+
+class ProviderPermissionDeniedError(ProviderError):
+    """The owner's key may not do this at the provider."""
+
+    default_code = "provider_permission_denied"
+
+
+class ProviderRejectedError(ProviderError):
+    """The provider refused the request itself: bad field, context too long, content policy."""
+
+    default_code = "invalid_request"
+
+
+class ProviderUnavailableError(ProviderError):
+    """The provider is down, overloaded or unreachable."""
+
+    default_code = "provider_unavailable"
+    is_retryable_default = True
+
+
+class ProviderTimeoutError(ProviderError):
+    """The provider did not answer, or stopped answering, in time."""
+
+    default_code = "provider_timeout"
+    is_retryable_default = True
+
+
+class ProviderBadReplyError(ProviderError):
+    """The provider's reply cannot be understood, or broke off."""
+
+    default_code = "provider_bad_response"

@@ -1,0 +1,243 @@
+"""Chat-completions chunks to canonical deltas, for every provider that speaks OpenAI's dialect.
+
+What differs between them is smoothed here: calls that come whole, without an index or an id, with
+arguments as an object; finish words; reasoning under two names; errors inside a stream.
+Source: the vendors' streaming pages and SDK types, read 2026-11-21.
+"""
+
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+import orjson
+
+from ringside_proxy.domain.errors import (
+    ProviderBadReplyError,
+    ProviderError,
+    ProviderUnavailableError,
+)
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.sse import Event, SSEDecoder
+from ringside_proxy.providers.types import (
+    Delta,
+    Finish,
+    FinishReason,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+from ringside_proxy.providers.usage import token_usage
+
+TOOL_CALLS_MAX: Final = 128
+"""OpenAI's own limit on tools; a turn that calls more is a model gone wrong."""
+
+DONE: Final = b"[DONE]"
+
+FINISH_REASONS: Final[dict[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",
+    "length": "length",
+    "model_length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+}
+"""A word that is not here still ends the answer; it counts as `stop`."""
+
+FAILURES: Final = frozenset({"error", "insufficient_system_resource"})
+"""Finish words that say the provider failed, not that the model is done."""
+
+NO_IDS: Final = frozenset({"", "null"})
+
+
+class _Call(msgspec.Struct):
+    """A call as far as it has come; `position` is its index in canonical deltas."""
+
+    position: int
+    provider_index: int | None
+    id: str
+    is_announced: bool = False
+    arguments: str = ""
+
+
+class ChatStreamDecoder:
+    """One streamed answer. What came before an error is handed out before the error is raised."""
+
+    def __init__(self, provider: str, new_id: NewId) -> None:
+        self._provider = provider
+        self._new_id = new_id
+        self._sse = SSEDecoder(provider)
+        self._calls: list[_Call] = []
+        self._is_finished = False
+        self._is_done = False
+        self._failure: ProviderError | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """`[DONE]` or an error has come."""
+        return self._is_done
+
+    def feed(self, data: bytes) -> list[Delta]:
+        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
+        return self._read(self._sse.feed(data))
+
+    def close(self) -> list[Delta]:
+        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
+        deltas = self._read(self._sse.close())
+        if self._failure:
+            raise self._failure
+        if not self._is_finished:
+            raise broke_off(self._provider)
+        return deltas
+
+    def _read(self, events: list[Event]) -> list[Delta]:
+        deltas: list[Delta] = []
+        try:
+            for event in events:
+                if self._is_done:
+                    break
+                self._event(event, deltas)
+        except ProviderError as error:
+            self._is_done = True
+            self._failure = error
+            if not deltas:
+                raise
+        return deltas
+
+    def _event(self, event: Event, deltas: list[Delta]) -> None:
+        data = event.data.strip()
+        if data == DONE:
+            self._is_done = True
+            if not self._is_finished:
+                self._finish("", deltas)
+        elif data:
+            self._chunk(parse_chunk(self._provider, event), deltas)
+
+    def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
+        for choice in _dicts(chunk.get("choices"))[:1]:
+            if not self._is_finished:
+                self._choice(choice, deltas)
+        if usage := token_usage(chunk.get("usage")):
+            deltas.append(UsageDelta(usage))
+
+    def _choice(self, choice: dict[str, Any], deltas: list[Delta]) -> None:
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
+                deltas.append(ReasoningDelta(reasoning))
+            if content := _text(delta, "content"):
+                deltas.append(TextDelta(content))
+            if refusal := _text(delta, "refusal"):
+                deltas.append(RefusalDelta(refusal))
+            for fragment in _dicts(delta.get("tool_calls")):
+                self._fragment(fragment, deltas)
+        reason = choice.get("finish_reason")
+        # An empty word after calls is xAI's way to say `tool_calls`; otherwise it says nothing.
+        if isinstance(reason, str) and (reason or self._calls):
+            self._finish(reason, deltas)
+
+    def _fragment(self, fragment: dict[str, Any], deltas: list[Delta]) -> None:
+        call = self._call_of(fragment)
+        function = fragment.get("function")
+        if not isinstance(function, dict):
+            return
+        name, arguments = _text(function, "name"), _arguments(function.get("arguments"))
+        if call.is_announced:
+            call.arguments += arguments
+            if arguments:
+                deltas.append(ToolCallDelta(index=call.position, arguments=arguments))
+            return
+        call.arguments += arguments
+        if name:
+            call.is_announced = True
+            deltas.append(ToolCallDelta(index=call.position, id=call.id, name=name))
+            if call.arguments:
+                deltas.append(ToolCallDelta(index=call.position, arguments=call.arguments))
+
+    def _call_of(self, fragment: dict[str, Any]) -> _Call:
+        """The open call that a fragment belongs to, by index, else by id, else the last; or a new one.
+
+        Another id at the same index is another call: some providers send index 0 for all.
+        """
+        given = fragment.get("index")
+        # Together types it as a float.
+        index = int(given) if isinstance(given, int | float) and isfinite(given) else None
+        call_id = _text(fragment, "id")
+        if call_id in NO_IDS:
+            call_id = ""
+        for call in reversed(self._calls):
+            same_place = index is None or call.provider_index == index
+            if same_place and call_id in ("", call.id):
+                return call
+        if len(self._calls) == TOOL_CALLS_MAX:
+            raise ProviderBadReplyError(
+                f"{self._provider} sent more than {TOOL_CALLS_MAX} tool calls in one answer.",
+                provider=self._provider,
+            )
+        call = _Call(len(self._calls), index, call_id or self._new_id("call"))
+        self._calls.append(call)
+        return call
+
+    def _finish(self, reason: str, deltas: list[Delta]) -> None:
+        if reason in FAILURES:
+            raise ProviderUnavailableError(
+                f"{self._provider} gave up on the answer ('{reason}').", provider=self._provider
+            )
+        if any(not call.is_announced for call in self._calls):
+            raise ProviderBadReplyError(
+                f"{self._provider} sent a tool call without a name.", provider=self._provider
+            )
+        # A function without parameters: OpenAI writes `{}`, others write nothing.
+        deltas.extend(
+            ToolCallDelta(index=call.position, arguments="{}")
+            for call in self._calls
+            if not call.arguments
+        )
+        finish = FINISH_REASONS.get(reason, "stop")
+        if finish in ("stop", "tool_calls"):
+            finish = "tool_calls" if self._calls else "stop"
+        self._is_finished = True
+        deltas.append(Finish(finish))
+
+
+def parse_chunk(provider: str, event: Event) -> dict[str, Any]:
+    """The chunk in an event. Raises ProviderError if it is an error, or no chunk at all."""
+    try:
+        chunk = orjson.loads(event.data)
+    except orjson.JSONDecodeError:
+        chunk = None
+    if not isinstance(chunk, dict):
+        raise ProviderBadReplyError(
+            f"{provider} sent something in its stream that is not a JSON object.", provider=provider
+        )
+    if chunk.get("error") or event.name == b"error":
+        raise error_from_frame(provider, chunk)
+    return chunk
+
+
+def broke_off(provider: str) -> ProviderBadReplyError:
+    """The error for a stream that ends without having said that it is complete."""
+    return ProviderBadReplyError(
+        f"{provider} broke off its answer before it was complete.",
+        provider=provider,
+        is_retryable=True,
+    )
+
+
+def _dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _text(fields: dict[str, Any], key: str) -> str:
+    value = fields.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _arguments(value: Any) -> str:
+    """Arguments as the text that OpenAI sends; Mistral may send the object itself."""
+    if isinstance(value, dict):
+        return orjson.dumps(value).decode()
+    return value if isinstance(value, str) else ""

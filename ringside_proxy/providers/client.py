@@ -1,0 +1,242 @@
+"""Calls to providers: sessions, retries and limits, once for all of them.
+
+A call is sent again only while nothing of its answer has reached the caller: `stream` hands its
+iterator out together with the first decoded item, so an error inside a 200 that comes before it
+is retried like any other. Leaving the block, or being cancelled, closes the connection at once;
+only an answer that was read to its end gives its connection back to the pool.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, Final, TypeVar
+
+import aiohttp
+import msgspec
+
+from ringside_proxy import __version__
+from ringside_proxy.domain.errors import ProviderError
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.exchange import (
+    Attempt,
+    Exchange,
+    Observe,
+    Target,
+    Timeouts,
+    begin,
+    read_up_to,
+    too_large,
+)
+from ringside_proxy.providers.retries import RetryBudget, Uniform, retry_delay_s
+from ringside_proxy.providers.types import HTTPRequest, StreamDecoder
+from ringside_proxy.providers.usage import token_usage
+from ringside_proxy.system import Clock
+
+__all__ = ["Observe", "ProviderClient", "Reply", "Target", "Timeouts"]
+
+CONNECTIONS_MAX: Final = 1000
+CONNECTIONS_PER_HOST_MAX: Final = 200
+KEEPALIVE_S: Final = 30
+DNS_CACHE_S: Final = 30
+REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
+KEPT_HEADERS: Final = ("content-type", "x-request-id")
+
+Sleep = Callable[[float], Awaitable[None]]
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer: well-formed JSON that is not an error. `usage` is None if it names none."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    usage: TokenUsage | None = None
+
+
+class _Envelope(msgspec.Struct):
+    """What is read of every answer; the rest is only checked to be JSON."""
+
+    error: Any = None
+    usage: Any = None
+
+
+class _Upstream(msgspec.Struct):
+    """What is kept per provider: its connections, and how many retries it is still good for."""
+
+    session: aiohttp.ClientSession
+    budget: RetryBudget
+
+
+class ProviderClient:
+    """Sends requests to providers. Needs a running event loop from its first call to `close`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        uniform: Uniform,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        observe: Observe | None = None,
+    ) -> None:
+        self._clock = clock
+        self._uniform = uniform
+        self._sleep = sleep
+        self._observe = observe
+        self._upstreams: dict[str, _Upstream] = {}
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        target: Target,
+        request: HTTPRequest,
+        new_decoder: Callable[[], StreamDecoder[T]],
+        *,
+        request_id: str | None = None,
+    ) -> AsyncIterator[AsyncIterator[list[T]]]:
+        """A streamed answer, as lists of decoded items; each attempt has a decoder of its own.
+
+        Entered once the first item is there. Raises ProviderError, here and while iterating.
+        """
+        request = _with_request_id(request, request_id)
+        upstream = self._upstream(target.provider)
+
+        async def attempt() -> Exchange[T]:
+            exchange = Exchange(
+                upstream.session,
+                Attempt(target, request, self._clock, self._observe),
+                new_decoder(),
+            )
+            try:
+                await exchange.open()
+            except BaseException:
+                exchange.close()
+                raise
+            return exchange
+
+        exchange = await self._with_retries(target, upstream, attempt)
+        try:
+            yield exchange
+        finally:
+            exchange.close()
+
+    async def send(
+        self, target: Target, request: HTTPRequest, *, request_id: str | None = None
+    ) -> Reply:
+        """A whole answer within `total_s`, retries included. Raises ProviderError."""
+        request = _with_request_id(request, request_id)
+        upstream = self._upstream(target.provider)
+        deadline_s = asyncio.get_running_loop().time() + target.timeouts.total_s
+
+        async def attempt() -> Reply:
+            measured = Attempt(target, request, self._clock, self._observe)
+            try:
+                with measured.guard():
+                    async with asyncio.timeout_at(deadline_s):
+                        return await _reply(upstream.session, measured)
+            finally:
+                measured.end()
+
+        return await self._with_retries(target, upstream, attempt, deadline_s)
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        upstreams, self._upstreams = self._upstreams, {}
+        for upstream in upstreams.values():
+            await upstream.session.close()
+
+    async def _with_retries(
+        self,
+        target: Target,
+        upstream: _Upstream,
+        attempt: Callable[[], Awaitable[R]],
+        deadline_s: float | None = None,
+    ) -> R:
+        # A circuit breaker belongs here: asked before each attempt, told how it came out.
+        upstream.budget.count_request()
+        failed = 0
+        while True:
+            try:
+                return await attempt()
+            except ProviderError as error:
+                delay_s = retry_delay_s(error, failed, self._uniform)
+                if delay_s is None or failed == target.max_retries:
+                    raise
+                if deadline_s and asyncio.get_running_loop().time() + delay_s > deadline_s:
+                    raise
+                if not upstream.budget.take():
+                    raise
+            failed += 1
+            await self._sleep(delay_s)
+
+    def _upstream(self, provider: str) -> _Upstream:
+        upstream = self._upstreams.get(provider)
+        if upstream is None:
+            upstream = _Upstream(session=_new_session(), budget=RetryBudget(self._clock))
+            self._upstreams[provider] = upstream
+        return upstream
+
+
+async def _reply(session: aiohttp.ClientSession, attempt: Attempt) -> Reply:
+    async with await begin(session, attempt, None) as response:
+        attempt.mark_first_byte()
+        body = await read_up_to(response, REPLY_BYTES_MAX)
+        if len(body) > REPLY_BYTES_MAX:
+            raise too_large(attempt.target.provider, REPLY_BYTES_MAX)
+        envelope = _envelope(body) if 200 <= response.status < 300 else None
+        if envelope is None or envelope.error:
+            raise attempt.refusal(response, body)
+        attempt.outcome = "ok"
+        return Reply(
+            status=response.status,
+            headers={
+                name: response.headers[name] for name in KEPT_HEADERS if name in response.headers
+            },
+            body=body.strip(),  # DeepSeek sends blank lines first to keep the connection alive
+            usage=token_usage(envelope.usage),
+        )
+
+
+def _envelope(body: bytes) -> _Envelope | None:
+    try:
+        return msgspec.json.decode(body, type=_Envelope)
+    except msgspec.ValidationError:
+        return _Envelope()  # JSON, but not an object: some list their models as a bare array
+    except msgspec.DecodeError:
+        return None
+
+
+def _with_request_id(request: HTTPRequest, request_id: str | None) -> HTTPRequest:
+    if request_id is None:
+        return request
+    return msgspec.structs.replace(request, headers=request.headers | {"x-request-id": request_id})
+
+
+def _new_session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(
+            limit=CONNECTIONS_MAX,
+            limit_per_host=CONNECTIONS_PER_HOST_MAX,
+            keepalive_timeout=KEEPALIVE_S,
+            ttl_dns_cache=DNS_CACHE_S,
+        ),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"user-agent": f"ringside-proxy/{__version__}"},
+        trust_env=False,
+        trace_configs=[_connection_trace()],
+    )
+
+
+def _connection_trace() -> aiohttp.TraceConfig:
+    """Tells a request, by its `trace_request_ctx`, that it has a connection now."""
+
+    async def connected(_session: object, context: SimpleNamespace, _params: object) -> None:
+        if on_connected := context.trace_request_ctx:
+            on_connected()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_connection_create_end.append(connected)
+    trace.on_connection_reuseconn.append(connected)
+    return trace

@@ -1,0 +1,293 @@
+"""One attempt at a provider: a request, its answer, and what is measured of them.
+
+Every failure leaves here as a ProviderError: aiohttp's and the system's are translated in one
+table, looked up along the exception's MRO.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Final, Generic, TypeVar
+
+import aiohttp
+import msgspec
+
+from ringside_proxy.domain.errors import (
+    ProviderBadReplyError,
+    ProviderError,
+    ProviderTimeoutError,
+    ProviderUnavailableError,
+)
+from ringside_proxy.providers.errors import error_from_reply, redact
+from ringside_proxy.providers.types import HTTPRequest, StreamDecoder
+from ringside_proxy.system import Clock
+
+STREAM_BYTES_MAX: Final = 64 * 1024 * 1024
+ERROR_BODY_BYTES_MAX: Final = 64 * 1024
+ERROR_BODY_S_MAX: Final = 10.0
+EOF_GRACE_S: Final = 0.25
+"""How long the end of the body is waited for after the last event: it saves a new TLS handshake."""
+
+Observe = Callable[[str, str, str, float | None, float], None]
+"""Told of every attempt: provider, model, outcome, seconds to the first byte, seconds in all.
+
+The outcome is `ok`, `cancelled` or an error's code.
+"""
+
+T = TypeVar("T")
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """How long each part of a call may take, in seconds. `total_s` bounds calls that do not stream."""
+
+    pool_s: float = 5
+    connect_s: float = 10
+    first_byte_s: float = 60
+    between_chunks_s: float = 60
+    total_s: float = 300
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a call is for, and how patient it is."""
+
+    provider: str
+    model: str
+    timeouts: Timeouts = Timeouts()
+    max_retries: int = 2
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """What a transport error means; the text follows the provider's name."""
+
+    error: type[ProviderError]
+    text: str
+    is_retryable: bool
+
+
+TRANSPORT_ERRORS: Final = (aiohttp.ClientError, OSError)
+
+FAILURES: Final[dict[type[BaseException], Failure]] = {
+    aiohttp.ConnectionTimeoutError: Failure(
+        ProviderTimeoutError, "did not accept a connection in time", True
+    ),
+    # The provider may be at work on the call: a second one would be paid twice.
+    TimeoutError: Failure(ProviderTimeoutError, "took too long to answer", False),
+    aiohttp.ClientConnectorCertificateError: Failure(
+        ProviderUnavailableError, "has a certificate that cannot be verified", False
+    ),
+    aiohttp.ClientConnectorError: Failure(ProviderUnavailableError, "cannot be reached", True),
+    aiohttp.ClientConnectionError: Failure(
+        ProviderUnavailableError, "closed the connection without an answer", True
+    ),
+    aiohttp.ClientPayloadError: Failure(ProviderBadReplyError, "broke off its answer", True),
+    aiohttp.InvalidURL: Failure(
+        ProviderUnavailableError, "has a `base_url` that is not a URL", False
+    ),
+    aiohttp.ClientError: Failure(
+        ProviderBadReplyError, "sent an answer that is not HTTP as we know it", False
+    ),
+    OSError: Failure(ProviderUnavailableError, "closed the connection", True),
+}
+
+
+def translated(provider: str, error: BaseException) -> ProviderError:
+    """The ProviderError that a transport error stands for."""
+    failure = next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
+    return failure.error(
+        f"{provider} {failure.text}.", provider=provider, is_retryable=failure.is_retryable
+    )
+
+
+class Attempt:
+    """Measures one attempt, and lets nothing but a ProviderError out of it."""
+
+    def __init__(
+        self, target: Target, request: HTTPRequest, clock: Clock, observe: Observe | None
+    ) -> None:
+        self.target = target
+        self.request = request
+        self.outcome = "cancelled"
+        self.first_byte_s: float | None = None
+        self._clock = clock
+        self._observe = observe
+        self._began_s = clock.monotonic_s()
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Translates what goes wrong inside, and takes our key out of what is said about it."""
+        try:
+            yield
+        except ProviderError as error:
+            self._fail(error)
+            raise
+        except TRANSPORT_ERRORS as error:
+            failure = translated(self.target.provider, error)
+            self._fail(failure)
+            raise failure from error
+
+    def mark_first_byte(self) -> None:
+        """The first byte of the body is here."""
+        if self.first_byte_s is None:
+            self.first_byte_s = self._clock.monotonic_s() - self._began_s
+
+    def end(self) -> None:
+        """Reports the outcome."""
+        if self._observe:
+            duration_s = self._clock.monotonic_s() - self._began_s
+            target = self.target
+            self._observe(
+                target.provider, target.model, self.outcome, self.first_byte_s, duration_s
+            )
+
+    def refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
+        """The error that an answer stands for."""
+        provider, now_ms = self.target.provider, self._clock.now_ms()
+        return error_from_reply(provider, response.status, response.headers, body, now_ms)
+
+    def _fail(self, error: ProviderError) -> None:
+        key = self.request.headers.get("authorization", "").removeprefix("Bearer ")
+        error.message = redact(error.message, key)
+        error.args = (error.message,)
+        self.outcome = error.code or type(error).__name__
+
+
+class Exchange(Generic[T]):
+    """A streamed answer: iterates over lists of decoded items, none of them empty."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, attempt: Attempt, decoder: StreamDecoder[T]
+    ) -> None:
+        self._session = session
+        self._attempt = attempt
+        self._decoder = decoder
+        self._timeouts = attempt.target.timeouts
+        self._response: aiohttp.ClientResponse | None = None
+        self._first: list[T] = []
+        self._received_bytes = 0
+        self._is_over = False
+
+    async def open(self) -> None:
+        """Sends the request and waits for the first items. Raises ProviderError."""
+        with self._attempt.guard():
+            response = await self._send()
+            await self._check(response)
+            self._first = await self._next(response)
+
+    def __aiter__(self) -> "Exchange[T]":
+        return self
+
+    async def __anext__(self) -> list[T]:
+        items, self._first = self._first, []
+        if not items and self._response is not None:
+            with self._attempt.guard():
+                items = await self._next(self._response)
+        if not items:
+            raise StopAsyncIteration
+        return items
+
+    def close(self) -> None:
+        """Drops the connection, unless the answer was read to its end."""
+        if self._response is not None:
+            self._response.close()
+        self._attempt.end()
+
+    async def _send(self) -> aiohttp.ClientResponse:
+        """The answer's head; `first_byte_s` counts from the moment there is a connection."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(None) as deadline:
+            self._response = await begin(
+                self._session,
+                self._attempt,
+                lambda: deadline.reschedule(loop.time() + self._timeouts.first_byte_s),
+            )
+        return self._response
+
+    async def _check(self, response: aiohttp.ClientResponse) -> None:
+        """Raises ProviderError for anything but a stream: some send errors as JSON with a 200."""
+        if response.status != 200 or response.content_type in ("application/json", "text/html"):
+            body = b""
+            with suppress(*TRANSPORT_ERRORS):  # what the status says is enough
+                async with asyncio.timeout(ERROR_BODY_S_MAX):
+                    body = await read_up_to(response, ERROR_BODY_BYTES_MAX)
+            raise self._attempt.refusal(response, body)
+
+    async def _next(self, response: aiohttp.ClientResponse) -> list[T]:
+        """The next items; an empty list at the end of a whole answer."""
+        while not self._is_over:
+            if self._decoder.is_done:
+                await _drain(response)
+                return self._end(None)
+            try:
+                chunk = await self._read(response)
+            except TRANSPORT_ERRORS as error:
+                return self._end(error)
+            if not chunk:
+                return self._end(None)
+            if items := self._decoder.feed(chunk):
+                return items
+        return []
+
+    def _end(self, broken: Exception | None) -> list[T]:
+        """What the decoder has left. An answer that is whole stays so if the connection breaks."""
+        self._is_over = True
+        try:
+            items = self._decoder.close()
+        except ProviderBadReplyError:
+            if broken:
+                raise broken from None
+            raise
+        self._attempt.outcome = "ok"
+        return items
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        is_first = self._attempt.first_byte_s is None
+        wait_s = self._timeouts.first_byte_s if is_first else self._timeouts.between_chunks_s
+        async with asyncio.timeout(wait_s):
+            chunk = await response.content.readany()
+        self._attempt.mark_first_byte()
+        self._received_bytes += len(chunk)
+        if self._received_bytes > STREAM_BYTES_MAX:
+            raise too_large(self._attempt.target.provider, STREAM_BYTES_MAX)
+        return chunk
+
+
+async def begin(
+    session: aiohttp.ClientSession, attempt: Attempt, on_connected: Callable[[], None] | None
+) -> aiohttp.ClientResponse:
+    """Sends a request and gives back the answer's head."""
+    timeouts, request = attempt.target.timeouts, attempt.request
+    return await session.request(
+        request.method,
+        request.url,
+        headers=request.headers,
+        data=request.body or None,
+        allow_redirects=False,  # a redirect would carry the key to another host
+        timeout=aiohttp.ClientTimeout(
+            connect=timeouts.pool_s + timeouts.connect_s, sock_connect=timeouts.connect_s
+        ),
+        trace_request_ctx=on_connected,
+    )
+
+
+async def read_up_to(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+    """The body, or its beginning: a little more than `bytes_max` if there is more."""
+    parts, size = [], 0
+    while size <= bytes_max and (chunk := await response.content.readany()):
+        parts.append(chunk)
+        size += len(chunk)
+    return b"".join(parts)
+
+
+def too_large(provider: str, bytes_max: int) -> ProviderBadReplyError:
+    """The error for an answer past its limit; decompressed bytes count."""
+    return ProviderBadReplyError(
+        f"{provider} sent an answer of more than {bytes_max} bytes.", provider=provider
+    )
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Reads what is left after the last event, so that the connection can serve the next call."""
+    with suppress(*TRANSPORT_ERRORS):
+        async with asyncio.timeout(EOF_GRACE_S):
+            while await response.content.readany():
+                pass

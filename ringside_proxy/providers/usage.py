@@ -1,0 +1,53 @@
+"""The token counts that providers report, in the one form that is billed."""
+
+from typing import Any, Final
+
+from ringside_proxy.domain.usage import TokenUsage
+
+TOKENS_MAX: Final = 1_000_000_000
+"""A larger count is a mistake, not a call."""
+
+CACHED_KEYS: Final = (
+    ("prompt_tokens_details", "cached_tokens"),
+    ("prompt_token_details", "cached_tokens"),
+    ("prompt_cache_hit_tokens",),
+    ("num_cached_tokens",),
+    ("cached_tokens",),
+)
+"""Where cached input stands, first one wins: OpenAI and most, Mistral, DeepSeek, Mistral, Together."""
+
+
+def token_usage(reported: Any) -> TokenUsage | None:
+    """A chat-shaped `usage` in canonical form; None if it is missing or cannot be true.
+
+    Cached tokens are part of the prompt everywhere. Reasoning tokens are part of the completion,
+    except where the total shows that they come on top.
+    """
+    if not isinstance(reported, dict):
+        return None
+    prompt = _count(reported, "prompt_tokens")
+    completion = _count(reported, "completion_tokens") if "completion_tokens" in reported else 0
+    if prompt is None or completion is None:
+        return None
+
+    cached = next(filter(None, (_count(reported, *keys) for keys in CACHED_KEYS)), 0)
+    reasoning = _count(reported, "completion_tokens_details", "reasoning_tokens") or 0
+    is_additive = _count(reported, "total_tokens") == prompt + completion + reasoning
+    return TokenUsage(
+        input_tokens=prompt,
+        cached_input_tokens=min(cached, prompt),
+        cache_write_input_tokens=min(
+            _count(reported, "prompt_tokens_details", "cache_write_tokens") or 0,
+            prompt - min(cached, prompt),
+        ),
+        output_tokens=completion + reasoning if is_additive else completion,
+        reasoning_tokens=reasoning if is_additive else min(reasoning, completion),
+    )
+
+
+def _count(reported: dict[str, Any], *keys: str) -> int | None:
+    value: Any = reported
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
+    return value if is_count else None

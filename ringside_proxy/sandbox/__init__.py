@@ -1,0 +1,1 @@
+"""An honest small model simulator on OpenAI's wire."""

@@ -1,0 +1,1 @@
+"""Use cases: the only floor that combines store and providers."""

@@ -1,0 +1,239 @@
+"""The runs at work in this process: one task each, owned here and not by any request.
+
+A request that goes away only signals its run. Ending a run is never done in a cancelled task:
+`stop` interrupts the model call, and the task then ends the run in one transaction.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from enum import StrEnum
+from typing import Final
+
+from ringside_proxy.domain.errors import (
+    ProviderError,
+    ProviderQuotaExceededError,
+    ProviderRateLimitedError,
+    ProviderRejectedError,
+    UnavailableError,
+)
+from ringside_proxy.domain.events import StreamEvent
+from ringside_proxy.domain.runs import LastError, RunEvent
+from ringside_proxy.services import run_executor
+from ringside_proxy.services.event_channel import EventChannel
+from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.run_events import ended_events, started_events, unstarted_events
+from ringside_proxy.services.run_executor import ModelCall, RunExecutor
+from ringside_proxy.services.run_transactions import Ended, Ending, finish, start
+from ringside_proxy.store import runs
+from ringside_proxy.store.db import Database
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.telemetry import Metrics, fields
+
+logger = logging.getLogger(__name__)
+
+STORE_RETRY_S: Final = 1.0
+
+SOMETHING_WENT_WRONG: Final = LastError("server_error", "Sorry, something went wrong.")
+SHUT_DOWN: Final = LastError(
+    "server_error", "The proxy was shut down while the run was in progress."
+)
+
+
+class StopReason(StrEnum):
+    """Why a run at work is interrupted."""
+
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    CLIENT_GONE = "client_gone"
+    THREAD_DELETED = "thread_deleted"
+    SHUTDOWN = "shutdown"
+
+
+STOP_ENDINGS: Final[dict[StopReason, tuple[RunEvent, LastError | None]]] = {
+    StopReason.CANCELLED: (RunEvent.STOP, None),
+    StopReason.EXPIRED: (RunEvent.EXPIRE, None),
+    StopReason.CLIENT_GONE: (RunEvent.CANCEL, None),
+    StopReason.THREAD_DELETED: (RunEvent.CANCEL, None),
+    StopReason.SHUTDOWN: (RunEvent.FAIL, SHUT_DOWN),
+}
+
+
+class LiveRun:
+    """A run at work. `channel` is there if somebody streams it."""
+
+    def __init__(self, run: RunRecord, route: Route, channel: EventChannel | None) -> None:
+        self.run = run
+        self.route = route
+        self.channel = channel
+        self.stop_reason: StopReason | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._scope: asyncio.Timeout | None = None
+
+    def stop(self, reason: StopReason) -> None:
+        """Interrupt the model call; the first reason stands."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            if self._scope is not None:
+                self._scope.reschedule(asyncio.get_running_loop().time())
+
+    async def until_stopped(self, work: Callable[[], Awaitable[None]]) -> bool:
+        """Do `work`, unless and until `stop` interrupts it; whether it was done."""
+        if self.stop_reason is not None:
+            return False
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                await work()
+                self._scope = None
+        except TimeoutError:
+            if self.stop_reason is None:
+                raise
+            return False
+        finally:
+            self._scope = None
+        return True
+
+
+class LiveRuns:
+    """Starts runs, finds them, stops them."""
+
+    def __init__(
+        self,
+        db: Database,
+        executor: RunExecutor,
+        new_generation_id: Callable[[], str],
+        metrics: Metrics,
+    ) -> None:
+        self._db = db
+        self._executor = executor
+        self._new_generation_id = new_generation_id
+        self._metrics = metrics
+        self._live: dict[str, LiveRun] = {}
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def find(self, run_id: str) -> LiveRun | None:
+        """The run, if it is at work here."""
+        return self._live.get(run_id)
+
+    def launch(self, run: RunRecord, route: Route, *, is_streamed: bool) -> LiveRun:
+        """Begin the run's model work in a task of its own."""
+        live = LiveRun(run, route, EventChannel() if is_streamed else None)
+        self._live[run.id] = live
+        self.idle.clear()
+        live.task = asyncio.create_task(self._work(live), name=run.id)
+        return live
+
+    async def stop_all(self, reason: StopReason) -> None:
+        """Interrupt every run at work, and wait until all have ended."""
+        for live in self._live.values():
+            live.stop(reason)
+        await self.idle.wait()
+
+    async def _work(self, live: LiveRun) -> None:
+        """Start, generate, finish. Runs to the end whatever happens in between."""
+        try:
+            await self._start_and_generate(live)
+        except Exception:
+            logger.exception("run task failed", extra=fields(run_id=live.run.id))
+            await self._finish(
+                live, None, Ending(event=RunEvent.FAIL, last_error=SOMETHING_WENT_WRONG)
+            )
+        finally:
+            del self._live[live.run.id]
+            if not self._live:
+                self.idle.set()
+            if live.channel is not None:
+                await live.channel.close()
+
+    async def _start_and_generate(self, live: LiveRun) -> None:
+        run_id = live.run.id
+        started = await self._db.write(
+            start, run_id, self._new_generation_id(), str(live.route.ref)
+        )
+        if started is None:
+            await self._tell_state(live)
+            return
+        live.run, generation = started
+        await self._tell(live, started_events(live.run))
+        call = self._executor.prepare(live.run, generation, live.route)
+        await self._finish(live, call, await self._generate(live, call))
+
+    async def _generate(self, live: LiveRun, call: ModelCall) -> Ending:
+        """Let the model answer; how that ended."""
+
+        async def pump() -> None:
+            is_streamed = live.channel is not None
+            async with aclosing(
+                self._executor.generate(call, saves_before_telling=is_streamed)
+            ) as batches:
+                async for batch in batches:
+                    await self._tell(live, batch)
+
+        try:
+            is_done = await live.until_stopped(pump)
+        except ProviderError as error:
+            return run_executor.broken_off(call, RunEvent.FAIL, last_error_of(error))
+        except Exception:
+            logger.exception("model call failed", extra=fields(run_id=live.run.id))
+            return run_executor.broken_off(call, RunEvent.FAIL, SOMETHING_WENT_WRONG)
+        if is_done or live.stop_reason is None:
+            return run_executor.ending(call)
+        return run_executor.broken_off(call, *STOP_ENDINGS[live.stop_reason])
+
+    async def _finish(self, live: LiveRun, call: ModelCall | None, ending: Ending) -> None:
+        generation = None if call is None else call.generation
+        ended: Ended | None = await self._until_stored(live.run.id, generation, ending)
+        if ended is None:
+            await self._tell_state(live)
+            return
+        if ended.run.is_terminal:
+            self._metrics.run_finished(ended.run.status)
+        if call is not None and call.usage is not None:
+            ref = live.route.ref
+            self._metrics.tokens_used(ref.provider, ref.model, call.usage)
+        await self._tell(live, ended_events(live.run, ended))
+
+    async def stop_and_wait(self, run_id: str, reason: StopReason) -> None:
+        """Interrupt a run, if it is at work here, and wait until it has ended."""
+        live = self._live.get(run_id)
+        if live is not None and live.task is not None:
+            live.stop(reason)
+            if live.channel is not None:
+                live.channel.detach()
+            await asyncio.wait({live.task})
+
+    async def _tell_state(self, live: LiveRun) -> None:
+        run = self._db.get(runs.reload, live.run.id)
+        if run is not None:
+            await self._tell(live, unstarted_events(run))
+
+    async def _until_stored(
+        self, run_id: str, generation: int | None, ending: Ending
+    ) -> Ended | None:
+        # The answer is in memory and paid for: it waits for a full disk to be cleared.
+        while True:
+            try:
+                return await self._db.write(finish, run_id, generation, ending)
+            except UnavailableError as error:
+                logger.warning(
+                    "run waits for the store", extra=fields(run_id=run_id, code=error.code)
+                )
+                await asyncio.sleep(STORE_RETRY_S)
+
+    async def _tell(self, live: LiveRun, events: list[StreamEvent]) -> None:
+        if live.channel is not None:
+            await live.channel.put(events)
+
+
+def last_error_of(error: ProviderError) -> LastError:
+    """A provider's failure in the three codes that a run may show."""
+    if isinstance(error, ProviderRateLimitedError | ProviderQuotaExceededError):
+        return LastError("rate_limit_exceeded", error.message)
+    if isinstance(error, ProviderRejectedError):
+        return LastError("invalid_prompt", error.message)
+    return LastError("server_error", error.message)

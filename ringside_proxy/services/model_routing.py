@@ -1,0 +1,87 @@
+"""From the name a caller writes to the provider that answers."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain import model_ref
+from ringside_proxy.domain.errors import ProviderNotConfiguredError
+from ringside_proxy.domain.model_ref import ModelRef
+from ringside_proxy.providers import catalogue
+from ringside_proxy.providers.client import Target
+from ringside_proxy.providers.types import Credentials, Provider
+
+OUTPUT_TOKENS_RESERVED: Final = 4096
+"""Kept free in a context window for the answer when nobody has said how long it may be."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a model call goes. `params` are the slot's own, under the caller's."""
+
+    ref: ModelRef
+    provider: Provider
+    credentials: Credentials
+    target: Target
+    params: dict[str, Any] = {}
+
+    def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
+        """How long a prompt may be so that the answer fits the window; None if that is unknown."""
+        model = catalogue.find(self.ref.provider, self.ref.model)
+        if model is None or model.context_window is None:
+            return None
+        return max(model.context_window - (output_tokens or OUTPUT_TOKENS_RESERVED), 1)
+
+
+class Slot(msgspec.Struct, frozen=True, kw_only=True):
+    """An alias, and what it stands for."""
+
+    ref: ModelRef
+    params: dict[str, Any] = {}
+
+
+class ActiveProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that has what it needs."""
+
+    provider: Provider
+    credentials: Credentials
+    target: Target
+    """With an empty model."""
+
+
+class ModelRouter:
+    """The models that can be named here. Immutable: a new configuration makes a new one."""
+
+    def __init__(
+        self,
+        known: Collection[str],
+        active: Mapping[str, ActiveProvider],
+        slots: Mapping[str, Slot],
+    ) -> None:
+        self._known = known
+        self.active = active
+        self.slots = slots
+
+    def check(self, name: str) -> None:
+        """Raise InvalidModelError for a name that can never be served here."""
+        model_ref.parse(name, self._known, self.slots)
+
+    def route(self, name: str) -> Route:
+        """Where a call to `name` goes. Raises InvalidModelError, ProviderNotConfiguredError."""
+        parsed = model_ref.parse(name, self._known, self.slots)
+        slot = Slot(ref=parsed) if isinstance(parsed, ModelRef) else self.slots[parsed]
+        ref = slot.ref
+        active = self.active.get(ref.provider)
+        if active is None:
+            raise ProviderNotConfiguredError(
+                f"Model '{name}' needs the provider '{ref.provider}', which has no key here. "
+                f"Set providers.{ref.provider}.api_key in the configuration.",
+                param="model",
+            )
+        return Route(
+            ref=ref,
+            provider=active.provider,
+            credentials=active.credentials,
+            target=msgspec.structs.replace(active.target, model=ref.model),
+            params=slot.params,
+        )

@@ -1,0 +1,148 @@
+"""A run's model call as one generator of events; plain and streamed runs drain the same one."""
+
+from collections.abc import AsyncGenerator
+from typing import Final
+
+import msgspec
+
+from ringside_proxy.domain.events import StreamEvent
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.runs import LastError, RunEvent
+from ringside_proxy.domain.tokens import estimate
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.client import ProviderClient
+from ringside_proxy.services import run_request
+from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.run_assembler import RunAssembler
+from ringside_proxy.services.run_request import Limit
+from ringside_proxy.services.run_transactions import Ending, save
+from ringside_proxy.store.db import Database
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.system import Clock
+
+SAVE_EVERY_S: Final = 2.0
+SAVE_EVERY_BYTES: Final = 8 * 1024
+
+
+class ModelCall(msgspec.Struct, kw_only=True):
+    """One model call of a run that has started, and what came of it so far."""
+
+    run: RunRecord
+    generation: int
+    route: Route
+    assembler: RunAssembler
+    prompt_tokens_estimate: int = 0
+    is_answering: bool = False
+    limit_reached: Limit | None = None
+
+    @property
+    def usage(self) -> TokenUsage | None:
+        """What the provider said it consumed; an estimate if it broke off after it had begun."""
+        if self.assembler.usage is not None:
+            return self.assembler.usage
+        if not self.is_answering:
+            return None
+        return TokenUsage(
+            input_tokens=self.prompt_tokens_estimate,
+            output_tokens=estimate(self.assembler.written_text),
+            is_estimated=True,
+        )
+
+
+class RunExecutor:
+    """Makes a run's model calls. Owns no task and ends no run: it says how a call came out."""
+
+    def __init__(self, db: Database, client: ProviderClient, new_id: NewId, clock: Clock) -> None:
+        self._db = db
+        self._client = client
+        self._new_id = new_id
+        self._clock = clock
+
+    def prepare(self, run: RunRecord, generation: int, route: Route) -> ModelCall:
+        """A call that has not begun."""
+        assembler = RunAssembler(run, self._new_id, self._clock.now_ms)
+        return ModelCall(run=run, generation=generation, route=route, assembler=assembler)
+
+    async def generate(
+        self, call: ModelCall, *, saves_before_telling: bool
+    ) -> AsyncGenerator[list[StreamEvent], None]:
+        """The events of the model's answer, as they come.
+
+        With `saves_before_telling`, a step or message is stored before its opening or closing is
+        told; without, with the next periodic save. Raises ProviderError.
+        """
+        built = await self._db.read(run_request.build, call.run, call.route)
+        call.limit_reached = built.limit_reached
+        if built.request is None:
+            return
+        call.prompt_tokens_estimate = built.prompt_tokens_estimate
+        provider, assembler = call.route.provider, call.assembler
+        http_request = provider.build_request(built.request, call.route.credentials)
+        saved_at_s = self._clock.monotonic_s()
+        async with self._client.stream(
+            call.route.target, http_request, lambda: provider.stream_decoder(self._new_id)
+        ) as batches:
+            call.is_answering = True
+            async for deltas in batches:
+                events = [event for delta in deltas for event in assembler.feed(delta)]
+                is_told = saves_before_telling and assembler.must_save
+                if is_told or self._is_save_due(assembler, saved_at_s):
+                    await self._save(call)
+                    saved_at_s = self._clock.monotonic_s()
+                if events:
+                    yield events
+        if assembler.finish_reason != "content_filter" and (events := assembler.ensure_message()):
+            if saves_before_telling:
+                await self._save(call)
+            yield events
+
+    def _is_save_due(self, assembler: RunAssembler, saved_at_s: float) -> bool:
+        if assembler.unsaved_bytes == 0:
+            return False
+        is_long = assembler.unsaved_bytes >= SAVE_EVERY_BYTES
+        return is_long or self._clock.monotonic_s() - saved_at_s >= SAVE_EVERY_S
+
+    async def _save(self, call: ModelCall) -> None:
+        changes = call.assembler.take_changes()
+        await self._db.write(save, call.run, call.generation, changes)
+
+
+def ending(call: ModelCall) -> Ending:
+    """How the run or its segment ends after an answer that came in whole."""
+    assembler = call.assembler
+    if call.limit_reached is not None:
+        return Ending(event=RunEvent.RUN_OUT, incomplete_reason=call.limit_reached)
+    if assembler.finish_reason == "length":
+        return Ending(
+            event=RunEvent.RUN_OUT,
+            changes=assembler.take_changes(),
+            usage=call.usage,
+            incomplete_reason="max_completion_tokens",
+        )
+    if assembler.finish_reason == "content_filter":
+        return _filtered(call)
+    return Ending(
+        event=RunEvent.REQUIRE_ACTION if assembler.has_calls else RunEvent.COMPLETE,
+        changes=assembler.take_changes(with_calls=True),
+        usage=call.usage,
+    )
+
+
+def broken_off(call: ModelCall, event: RunEvent, error: LastError | None = None) -> Ending:
+    """How the run ends when the answer did not come in whole; what was said stays."""
+    return Ending(
+        event=event, changes=call.assembler.take_changes(), usage=call.usage, last_error=error
+    )
+
+
+def _filtered(call: ModelCall) -> Ending:
+    """A filtered answer: OpenAI has no word for it on a run, only on the message."""
+    if not call.assembler.has_text:
+        error = LastError("server_error", "The provider's content filter stopped the answer.")
+        return broken_off(call, RunEvent.FAIL, error)
+    return Ending(
+        event=RunEvent.RUN_OUT,
+        changes=call.assembler.take_changes(),
+        usage=call.usage,
+        message_reason="content_filter",
+    )

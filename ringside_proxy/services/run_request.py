@@ -1,0 +1,128 @@
+"""What a run asks of its model: the thread as the run's limits leave it, and its parameters."""
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ringside_proxy.domain import tokens
+from ringside_proxy.domain.items import Item
+from ringside_proxy.domain.runs import RunSettings
+from ringside_proxy.providers.types import CompletionRequest
+from ringside_proxy.services import context
+from ringside_proxy.services.model_routing import Route
+from ringside_proxy.store import items, runs
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.store.tx import Tx
+
+HISTORY_ITEMS_PER_READ: Final = 200
+
+Limit = Literal["max_completion_tokens", "max_prompt_tokens"]
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The next model call, with about how many prompt tokens it is; or the limit that forbids it."""
+
+    request: CompletionRequest | None
+    prompt_tokens_estimate: int = 0
+    limit_reached: Limit | None = None
+
+
+def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
+    """The call that takes the run on. Reads only."""
+    settings, used = run.settings, runs.used_so_far(tx, run)
+    own = items.of_run(tx, run.seq)
+    tools = [msgspec.to_builtins(tool) for tool in settings.tools]
+    completion_left = _left(settings.max_completion_tokens, used.output_tokens)
+    if completion_left is not None and completion_left < 1:
+        return RunRequest(request=None, limit_reached="max_completion_tokens")
+    output_max = _least(completion_left, settings.call_max_tokens)
+    prompt_left = _left(settings.max_prompt_tokens, used.input_tokens)
+    fixed = (
+        tokens.estimate(settings.instructions or "")
+        + context.estimate(own)
+        + (tokens.estimate(msgspec.json.encode(tools).decode()) if tools else 0)
+    )
+    if prompt_left is not None and fixed >= prompt_left:
+        return RunRequest(request=None, limit_reached="max_prompt_tokens")
+    room = _least(prompt_left, route.prompt_tokens_max(output_max))
+    history = _history(tx, run, None if room is None else max(room - fixed, 1))
+    return RunRequest(
+        request=CompletionRequest(
+            model=route.ref.model,
+            messages=context.chat_messages(settings.instructions, history + own),
+            params=_params(run.settings, route, tools, output_max, is_first_call=not own),
+            is_stream=True,
+            include_usage=True,
+        ),
+        prompt_tokens_estimate=fixed + context.estimate(history),
+    )
+
+
+def _history(tx: Tx, run: RunRecord, room: int | None) -> list[Item]:
+    """What stood in the thread before the run's own items, as its truncation strategy says."""
+    before = items.first_ordinal_of_run(tx, run.seq)
+    truncation = run.settings.truncation_strategy
+    if truncation.type == "last_messages" and truncation.last_messages is not None:
+        found = items.last_messages(tx, run.conversation, before, truncation.last_messages)
+    else:
+        found = _newest(tx, run.conversation, before, room)
+    return found if room is None else context.newest_turns(found, room)
+
+
+def _newest(tx: Tx, conversation: int, before: int, room: int | None) -> list[Item]:
+    """Items newest first until `room` is surely filled, given back oldest first."""
+    found: list[Item] = []
+    size = 0
+    while room is None or size <= room:
+        read = items.newest_before(tx, conversation, before, HISTORY_ITEMS_PER_READ)
+        found.extend(item for _, item in read)
+        if len(read) < HISTORY_ITEMS_PER_READ:
+            break
+        before = read[-1][0]
+        size += context.estimate([item for _, item in read]) if room is not None else 0
+    found.reverse()
+    return found
+
+
+def _params(
+    settings: RunSettings,
+    route: Route,
+    tools: list[Any],
+    output_max: int | None,
+    *,
+    is_first_call: bool,
+) -> dict[str, Any]:
+    """Chat-completions parameters: a slot's own, under what the run was given.
+
+    A forced `tool_choice` holds for the run's first call; kept up, the run could never answer.
+    OpenAI's defaults are left out: reasoning models refuse even a default temperature.
+    """
+    given: dict[str, Any] = {
+        "temperature": None if settings.temperature == 1.0 else settings.temperature,
+        "top_p": None if settings.top_p == 1.0 else settings.top_p,
+        "reasoning_effort": settings.reasoning_effort,
+        "max_completion_tokens": output_max,
+        "seed": settings.seed,
+        "response_format": _response_format(settings.response_format),
+    }
+    if tools:
+        given["tools"] = tools
+        is_choice_sent = settings.tool_choice == "none" or is_first_call
+        if is_choice_sent and settings.tool_choice != "auto":
+            given["tool_choice"] = settings.tool_choice
+        if not settings.parallel_tool_calls:
+            given["parallel_tool_calls"] = False
+    return route.params | {name: value for name, value in given.items() if value is not None}
+
+
+def _response_format(response_format: Any) -> Any:
+    is_text = response_format == "auto" or response_format == {"type": "text"}
+    return None if is_text else response_format
+
+
+def _left(limit: int | None, used: int) -> int | None:
+    return None if limit is None else limit - used
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)

@@ -1,0 +1,273 @@
+"""Every transaction in a run's life. Each is whole: a crash between two of them finds the run in a
+state that start-up knows how to end.
+
+    create ─► start ─► save* ─► finish ─► (submit ─► start ─► save* ─► finish)*
+                 cancel, expire and restart end a run from anywhere, through `finish` too
+"""
+
+from typing import Final
+
+import msgspec
+
+from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.items import FunctionCallOutputBody, Item, MessageBody, message_object
+from ringside_proxy.domain.messages import IncompleteReason, Message, MessageStatus
+from ringside_proxy.domain.run_steps import MessageCreationDetails, RunStep, StepStatus
+from ringside_proxy.domain.runs import LastError, RunEvent, RunSettings, RunStatus
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.services.run_assembler import (
+    AddItem,
+    Change,
+    CompleteStep,
+    OpenStep,
+    UpdateItem,
+)
+from ringside_proxy.store import items, run_steps, runs, threads
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.store.threads import ThreadRecord
+from ringside_proxy.store.tx import Tx
+
+CUT_CALL: Final = LastError("server_error", "The output limit cut the function call short.")
+
+STEP_ENDINGS: Final[dict[RunStatus, StepStatus]] = {
+    RunStatus.COMPLETED: StepStatus.COMPLETED,
+    RunStatus.INCOMPLETE: StepStatus.COMPLETED,
+    RunStatus.FAILED: StepStatus.FAILED,
+    RunStatus.CANCELLED: StepStatus.CANCELLED,
+    RunStatus.EXPIRED: StepStatus.EXPIRED,
+}
+"""How the open step ends with its run."""
+
+MESSAGE_ENDINGS: Final[dict[RunStatus, IncompleteReason]] = {
+    RunStatus.INCOMPLETE: "max_tokens",
+    RunStatus.FAILED: "run_failed",
+    RunStatus.CANCELLED: "run_cancelled",
+    RunStatus.EXPIRED: "run_expired",
+}
+"""Why the open message ends early with its run."""
+
+
+class NewRun(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is created with."""
+
+    run_id: str
+    assistant_id: str
+    settings: RunSettings
+    customer: str | None
+    metadata: dict[str, str]
+    expires_after_ms: int
+    messages: list[Item]
+    messages_max: int
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """How a model call, or the run itself, ends.
+
+    `usage` is what the call consumed, null if none was made.
+    """
+
+    event: RunEvent
+    changes: list[Change] = []
+    usage: TokenUsage | None = None
+    last_error: LastError | None = None
+    incomplete_reason: str | None = None
+    message_reason: IncompleteReason | None = None
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What `finish` left: the run, and the step and message that ended with it."""
+
+    run: RunRecord
+    step: RunStep | None = None
+    message: Message | None = None
+
+
+def create(tx: Tx, thread: ThreadRecord, new: NewRun) -> RunRecord:
+    """Append the run's messages and lock the thread.
+
+    Raises ConversationLockedError, ConversationFullError, and InvalidRequestError in OpenAI's
+    words for a run that would have nothing to say.
+    """
+    run = runs.insert(
+        tx,
+        new.run_id,
+        thread,
+        new.assistant_id,
+        new.settings,
+        customer=new.customer or thread.customer,
+        metadata=new.metadata,
+        expires_after_ms=new.expires_after_ms,
+    )
+    threads.require_room(thread, len(new.messages), new.messages_max)
+    if new.messages:
+        items.append(tx, thread.seq, new.messages)
+    elif not thread.message_count and not new.settings.instructions:
+        raise InvalidRequestError(
+            "Run creation requires a Thread with a user message or an assistant with instructions.",
+            code="invalid_thread",
+        )
+    return run
+
+
+def start(tx: Tx, run_id: str, generation_id: str, model: str) -> tuple[RunRecord, int] | None:
+    """Note that model work begins, before any byte goes out; gives the run and the generation.
+
+    None if the run was ended meanwhile.
+    """
+    run = runs.reload(tx, run_id)
+    if run is None or run.status is not RunStatus.QUEUED:
+        return None
+    started = runs.move(tx, run, RunEvent.START)
+    return started, runs.open_generation(tx, started, generation_id, model)
+
+
+def save(tx: Tx, run: RunRecord, generation: int, changes: list[Change]) -> None:
+    """Store what the model call has made so far."""
+    for change in changes:
+        match change:
+            case OpenStep():
+                run_steps.insert(
+                    tx, run.seq, generation, change.step_id, change.type, change.created_ms
+                )
+            case CompleteStep():
+                run_steps.end(tx, change.step_id, StepStatus.COMPLETED, change.ended_ms)
+            case AddItem():
+                origin = items.Origin(run.seq, generation, run_steps.seq_of(tx, change.step_id))
+                items.append(tx, run.conversation, [change.item], origin)
+            case UpdateItem():
+                items.update(tx, change.item)
+
+
+def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended | None:
+    """End a model call, and with it the run or its segment, in one go.
+
+    A cancel that came first wins over whatever the call came to. None if the run has ended
+    already, or is gone with its thread.
+    """
+    run = runs.reload(tx, run_id)
+    if run is None or run.is_terminal:
+        return None
+    if generation is not None:
+        save(tx, run, generation, ending.changes)
+        runs.close_generation(tx, run, ending.usage)
+    event = ending.event
+    if event is RunEvent.CANCEL and run.status is not RunStatus.CANCELLING:
+        run = runs.move(tx, run, RunEvent.CANCEL)
+    if run.status is RunStatus.CANCELLING and event is not RunEvent.EXPIRE:
+        event = RunEvent.STOP
+    is_failure = event is RunEvent.FAIL
+    moved = runs.move(
+        tx,
+        run,
+        event,
+        last_error=ending.last_error if is_failure else None,
+        incomplete_reason=ending.incomplete_reason if event is RunEvent.RUN_OUT else None,
+    )
+    return _end_open_work(tx, moved, ending)
+
+
+def submit(
+    tx: Tx, run: RunRecord, outputs: list[tuple[str, str]], new_id: NewId
+) -> tuple[RunRecord, RunStep]:
+    """Store the outputs of all pending calls and queue the run again; gives the finished step.
+
+    Raises RunStateError or InvalidRequestError in OpenAI's words; nothing is stored then.
+    """
+    if tx.now_ms >= run.expires_ms:  # the sweeper is about to say so
+        run = msgspec.structs.replace(run, status=RunStatus.EXPIRED)
+    queued = runs.move(tx, run, RunEvent.SUBMIT_OUTPUTS)
+    opened = run_steps.find_open(tx, run.seq)
+    calls = [] if opened is None else items.of_steps(tx, run.seq).get(opened.step.id, [])
+    expected = [item.call_id or "" for item in calls]
+    given = [call_id for call_id, _ in outputs]
+    if opened is None or sorted(expected) != sorted(given):
+        raise InvalidRequestError(f"Expected tool outputs for call_ids {expected}, got {given}")
+    output_of = dict(outputs)
+    answered = [
+        Item(
+            id=new_id("fco"),
+            call_id=call_id,
+            run_id=run.id,
+            step_index=index,
+            created_ms=tx.now_ms,
+            ended_ms=tx.now_ms,
+            body=FunctionCallOutputBody(output_of[call_id]),
+        )
+        for index, call_id in enumerate(expected)
+    ]
+    items.append(
+        tx, run.conversation, answered, items.Origin(run.seq, opened.generation, opened.seq)
+    )
+    run_steps.end(tx, opened.step.id, StepStatus.COMPLETED, tx.now_ms)
+    return queued, run_steps.get(tx, run.seq, opened.step.id)
+
+
+def recover(tx: Tx) -> tuple[list[RunRecord], int]:
+    """End what a dead process left half done.
+
+    Gives the runs that were queued and never began, which can go on, and how many were ended.
+    A run that waits for outputs goes on waiting.
+    """
+    waiting: list[RunRecord] = []
+    ended = 0
+    for run in runs.active(tx):
+        if run.status is RunStatus.REQUIRES_ACTION:
+            continue
+        if run.status is RunStatus.QUEUED and not runs.was_dispatched(tx, run):
+            waiting.append(run)
+            continue
+        runs.close_generation(tx, run, None)
+        finish(tx, run.id, None, RESTARTED)
+        ended += 1
+    return waiting, ended
+
+
+RESTARTED: Final = Ending(
+    event=RunEvent.FAIL,
+    last_error=LastError("server_error", "The proxy was restarted while the run was in progress."),
+)
+
+
+def _end_open_work(tx: Tx, run: RunRecord, ending: Ending) -> Ended:
+    opened = run_steps.find_open(tx, run.seq)
+    if opened is None:
+        return Ended(run=run)
+    if run.status not in STEP_ENDINGS:  # the calls wait for their outputs
+        run_steps.set_usage(tx, opened.step.id, ending.usage or NO_USAGE)
+        return Ended(run=run, step=opened.step)
+    details = opened.step.step_details
+    message: Message | None = None
+    status, error = STEP_ENDINGS[run.status], run.last_error
+    if isinstance(details, MessageCreationDetails):
+        message = _end_message(tx, run, opened.step.id, ending)
+    elif run.status is RunStatus.INCOMPLETE:
+        status, error = StepStatus.FAILED, CUT_CALL
+    run_steps.end(
+        tx, opened.step.id, status, tx.now_ms, last_error=_for_step(error), usage=ending.usage
+    )
+    return Ended(run=run, step=run_steps.get(tx, run.seq, opened.step.id), message=message)
+
+
+def _end_message(tx: Tx, run: RunRecord, step_id: str, ending: Ending) -> Message | None:
+    reason = MESSAGE_ENDINGS.get(run.status)
+    if run.status is RunStatus.INCOMPLETE and ending.message_reason is not None:
+        reason = ending.message_reason
+    for item in items.of_steps(tx, run.seq).get(step_id, []):
+        if isinstance(item.body, MessageBody):
+            ended = msgspec.structs.replace(
+                item,
+                status=MessageStatus.COMPLETED if reason is None else MessageStatus.INCOMPLETE,
+                incomplete_reason=reason,
+                ended_ms=tx.now_ms,
+            )
+            items.update(tx, ended)
+            return message_object(ended, run.thread_id)
+    return None
+
+
+def _for_step(error: LastError | None) -> LastError | None:
+    """A step knows fewer error codes than a run."""
+    if error is not None and error.code == "invalid_prompt":
+        return LastError("server_error", error.message)
+    return error

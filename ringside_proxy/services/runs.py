@@ -1,0 +1,244 @@
+"""Runs: create, cancel, submit tool outputs, expire, recover."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.errors import RingsideError, ShuttingDownError
+from ringside_proxy.domain.events import StreamEvent
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
+from ringside_proxy.services import run_transactions
+from ringside_proxy.services import threads as thread_service
+from ringside_proxy.services.live_runs import LiveRun, LiveRuns, StopReason
+from ringside_proxy.services.model_routing import ModelRouter, Route
+from ringside_proxy.services.run_events import created_events, resumed_events
+from ringside_proxy.services.run_transactions import Ending, NewRun, finish
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.threads import NewMessage, NewThread
+from ringside_proxy.store import assistants, runs, threads
+from ringside_proxy.store.db import Database
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.store.threads import ThreadRecord
+from ringside_proxy.store.tx import Tx
+from ringside_proxy.system import Clock
+from ringside_proxy.telemetry import fields
+
+logger = logging.getLogger(__name__)
+
+SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
+
+
+class RunParams(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as the caller gave it.
+
+    `overrides` holds, by the names of `RunSettings`, what replaces the assistant's values or has
+    no default there.
+    """
+
+    assistant_id: str
+    overrides: dict[str, Any] = {}
+    additional_instructions: str | None = None
+    messages: list[NewMessage] = []
+    metadata: dict[str, str] = {}
+    customer: str | None = None
+    expires_after_s: int | None = None
+
+
+class BegunRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that was created or resumed: the answer to give, or how its stream begins."""
+
+    run: Run
+    first_events: list[StreamEvent]
+    live: LiveRun
+
+
+class Runs:
+    """What may be done to runs."""
+
+    def __init__(
+        self,
+        db: Database,
+        live_runs: LiveRuns,
+        new_id: NewId,
+        clock: Clock,
+        wake_sweeper: Callable[[], None],
+    ) -> None:
+        self._wake_sweeper = wake_sweeper
+        self._db = db
+        self._live_runs = live_runs
+        self._new_id = new_id
+        self._clock = clock
+        self.is_draining = False
+
+    async def create(
+        self,
+        caller: Caller,
+        snapshot: Snapshot,
+        thread: str | NewThread,
+        params: RunParams,
+        *,
+        is_streamed: bool,
+    ) -> BegunRun:
+        """A run on a thread, existing or new, at work when this returns.
+
+        Raises NotFoundError, InvalidModelError, ProviderNotConfiguredError,
+        ConversationLockedError, ConversationFullError, ShuttingDownError.
+        """
+        self._refuse_while_draining()
+        record, run, route = await self._db.write(self._create, caller, snapshot, thread, params)
+        live = self._live_runs.launch(run, route, is_streamed=is_streamed)
+        self._wake_sweeper()  # it may have to sleep shorter now
+        events = created_events(run)
+        if isinstance(thread, NewThread):
+            events.insert(0, StreamEvent("thread.created", record.thread))
+        return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+
+    async def submit_tool_outputs(
+        self,
+        caller: Caller,
+        router: ModelRouter,
+        thread_id: str,
+        run_id: str,
+        outputs: list[tuple[str, str]],
+        *,
+        is_streamed: bool,
+    ) -> BegunRun:
+        """The run, at work again with the outputs of all its pending calls.
+
+        Raises NotFoundError, RunStateError, InvalidRequestError, ShuttingDownError.
+        """
+        self._refuse_while_draining()
+
+        def apply(tx: Tx) -> tuple[RunRecord, Any, Route]:
+            run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
+            resumed, step = run_transactions.submit(tx, run, outputs, self._new_id)
+            return resumed, step, router.route(run.settings.model)
+
+        run, step, route = await self._db.write(apply)
+        live = self._live_runs.launch(run, route, is_streamed=is_streamed)
+        return BegunRun(run=runs.to_wire(run), first_events=resumed_events(run, step), live=live)
+
+    async def cancel(self, caller: Caller, thread_id: str, run_id: str) -> Run:
+        """The run as `cancelling`; it is `cancelled` as soon as its work has stopped.
+
+        Raises NotFoundError, RunStateError.
+        """
+
+        def apply(tx: Tx) -> RunRecord:
+            run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
+            return runs.move(tx, run, RunEvent.CANCEL)
+
+        run = await self._db.write(apply)
+        await self._stop(run_id, StopReason.CANCELLED, RunEvent.STOP)
+        return runs.to_wire(run)
+
+    async def update(
+        self, caller: Caller, thread_id: str, run_id: str, metadata: dict[str, str] | None
+    ) -> Run:
+        """The run, with its metadata replaced if given. Raises NotFoundError."""
+
+        def apply(tx: Tx) -> Run:
+            run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
+            if metadata is not None:
+                run = runs.set_metadata(tx, run, metadata)
+            return runs.wire_object(tx, run)
+
+        return await self._db.write(apply)
+
+    def leave(self, live: LiveRun, on_disconnect: str) -> None:
+        """The client that streamed a run is gone: cancel the run, or let it go on unheard."""
+        if live.channel is not None:
+            live.channel.detach()
+        if on_disconnect == "cancel":
+            live.stop(StopReason.CLIENT_GONE)
+
+    async def expire_due(self) -> float | None:
+        """Expire what is due; seconds until the next run is, None if none is active."""
+        now_ms = self._clock.now_ms()
+        for run_id, expires_ms in await self._db.read(runs.by_expiry):
+            if expires_ms > now_ms:
+                return (expires_ms - now_ms) / 1000
+            await self._stop(run_id, StopReason.EXPIRED, RunEvent.EXPIRE)
+        return None
+
+    async def recover(self, router: ModelRouter) -> None:
+        """End what a dead process left half done, and begin what it had only promised."""
+        waiting, ended = await self._db.write(run_transactions.recover)
+        if waiting or ended:
+            logger.warning("runs of the last process were ended", extra=fields(count=ended))
+            logger.info("runs of the last process go on", extra=fields(count=len(waiting)))
+        for run in waiting:
+            try:
+                route = router.route(run.settings.model)
+            except RingsideError as error:
+                failure = LastError("server_error", error.message)
+                ending = Ending(event=RunEvent.FAIL, last_error=failure)
+                await self._db.write(finish, run.id, None, ending)
+            else:
+                self._live_runs.launch(run, route, is_streamed=False)
+
+    async def _stop(self, run_id: str, reason: StopReason, event: RunEvent) -> None:
+        live = self._live_runs.find(run_id)
+        if live is not None:
+            live.stop(reason)
+        else:
+            await self._db.write(finish, run_id, None, Ending(event=event))
+
+    def _create(
+        self,
+        tx: Tx,
+        caller: Caller,
+        snapshot: Snapshot,
+        thread: str | NewThread,
+        params: RunParams,
+    ) -> tuple[ThreadRecord, RunRecord, Route]:
+        limits = snapshot.settings.runs
+        record = (
+            threads.get(tx, thread, caller)
+            if isinstance(thread, str)
+            else thread_service.insert(
+                tx, self._new_id, caller, thread, limits.max_messages_per_thread
+            )
+        )
+        settings = _settings(tx, caller, params)
+        route = snapshot.router.route(settings.model)
+        new = NewRun(
+            run_id=self._new_id("run"),
+            assistant_id=params.assistant_id,
+            settings=settings,
+            customer=caller.customer or params.customer,
+            metadata=params.metadata,
+            expires_after_ms=1000 * (params.expires_after_s or limits.expires_after_s),
+            messages=thread_service.message_items(tx, self._new_id, params.messages),
+            messages_max=limits.max_messages_per_thread,
+        )
+        return record, run_transactions.create(tx, record, new), route
+
+    def _refuse_while_draining(self) -> None:
+        if self.is_draining:
+            raise ShuttingDownError(
+                "The proxy is shutting down and begins no new runs. Try again in a few seconds.",
+                retry_after_s=SHUTTING_DOWN_RETRY_AFTER_S,
+            )
+
+
+def _settings(tx: Tx, caller: Caller, params: RunParams) -> RunSettings:
+    """The assistant's values under the run's own."""
+    assistant = assistants.get(tx, params.assistant_id, caller)
+    values: dict[str, Any] = {
+        "model": assistant.model,
+        "instructions": assistant.instructions,
+        "tools": assistant.tools,
+        "temperature": assistant.temperature,
+        "top_p": assistant.top_p,
+        "reasoning_effort": assistant.reasoning_effort,
+        "response_format": assistant.response_format,
+    } | params.overrides
+    if params.additional_instructions:
+        stated = (values["instructions"], params.additional_instructions)
+        values["instructions"] = "\n\n".join(text for text in stated if text)
+    return RunSettings(**values)

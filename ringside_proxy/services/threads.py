@@ -1,0 +1,158 @@
+"""Threads and their messages: what changes them."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.items import Item, MessageBody, message_object, parts_of
+from ringside_proxy.domain.messages import ContentPart, Message, MessageStatus
+from ringside_proxy.domain.runs import RunEvent
+from ringside_proxy.domain.threads import Thread
+from ringside_proxy.services.live_runs import LiveRuns, StopReason
+from ringside_proxy.services.run_transactions import Ending, finish
+from ringside_proxy.store import items, runs, threads
+from ringside_proxy.store.db import Database
+from ringside_proxy.store.threads import ThreadRecord
+from ringside_proxy.store.tx import Tx
+
+
+class NewMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message as the caller gave it."""
+
+    role: Literal["user", "assistant"]
+    content: list[ContentPart]
+    metadata: dict[str, str] = {}
+
+
+class NewThread(msgspec.Struct, frozen=True, kw_only=True):
+    """A thread as the caller gave it."""
+
+    messages: list[NewMessage] = []
+    metadata: dict[str, str] = {}
+    customer: str | None = None
+
+
+def message_items(tx: Tx, new_id: NewId, messages: list[NewMessage]) -> list[Item]:
+    """Callers' messages as items; complete from the start."""
+    return [
+        Item(
+            id=new_id("msg"),
+            role=message.role,
+            status=MessageStatus.COMPLETED,
+            created_ms=tx.now_ms,
+            ended_ms=tx.now_ms,
+            body=MessageBody(parts_of(message.role, message.content)),
+            metadata=message.metadata,
+        )
+        for message in messages
+    ]
+
+
+def insert(
+    tx: Tx, new_id: NewId, caller: Caller, new: NewThread, messages_max: int
+) -> ThreadRecord:
+    """Add a thread with its messages, in the transaction of whoever asks."""
+    customer = caller.customer or new.customer or new.metadata.get("user")
+    record = threads.insert(tx, new_id("conv"), caller, customer, new.metadata)
+    threads.require_room(record, len(new.messages), messages_max)
+    if new.messages:
+        items.append(tx, record.seq, message_items(tx, new_id, new.messages))
+    return msgspec.structs.replace(record, message_count=len(new.messages))
+
+
+class Threads:
+    """What may be done to threads and messages."""
+
+    def __init__(
+        self,
+        db: Database,
+        live_runs: LiveRuns,
+        new_id: NewId,
+        on_deleted: Callable[[], None],
+    ) -> None:
+        self._db = db
+        self._live_runs = live_runs
+        self._new_id = new_id
+        self._on_deleted = on_deleted
+
+    async def create(self, caller: Caller, new: NewThread, messages_max: int) -> Thread:
+        """A new thread. Raises ConversationFullError."""
+        record = await self._db.write(insert, self._new_id, caller, new, messages_max)
+        return record.thread
+
+    async def update(self, caller: Caller, thread_id: str, changes: dict[str, Any]) -> Thread:
+        """The thread with `changes` applied. Raises NotFoundError."""
+
+        def apply(tx: Tx) -> Thread:
+            return threads.update(tx, threads.get(tx, thread_id, caller), changes)
+
+        return await self._db.write(apply)
+
+    async def delete(self, caller: Caller, thread_id: str) -> None:
+        """Remove the thread and everything below it; an active run is cancelled first.
+
+        It cannot be found any more once this returns; its rows go in the background.
+        """
+
+        active = self._db.get(_active_run_id, caller, thread_id)
+        if active is not None:
+            await self._live_runs.stop_and_wait(active, StopReason.THREAD_DELETED)
+
+        def apply(tx: Tx) -> None:
+            thread = threads.get(tx, thread_id, caller)
+            run_id = runs.active_run_id(tx, thread)
+            if run_id is not None:
+                finish(tx, run_id, None, Ending(event=RunEvent.CANCEL))
+            threads.delete(tx, thread)
+            tx.after_commit.append(self._on_deleted)
+
+        await self._db.write(apply)
+
+    async def add_message(
+        self, caller: Caller, thread_id: str, new: NewMessage, messages_max: int
+    ) -> Message:
+        """A message at the end of the thread.
+
+        Raises NotFoundError, ThreadBusyError, ConversationFullError.
+        """
+
+        def apply(tx: Tx) -> Message:
+            thread = threads.get(tx, thread_id, caller)
+            runs.require_idle(tx, thread)
+            threads.require_room(thread, 1, messages_max)
+            [item] = message_items(tx, self._new_id, [new])
+            items.append(tx, thread.seq, [item])
+            return message_object(item, thread_id)
+
+        return await self._db.write(apply)
+
+    async def update_message(
+        self, caller: Caller, thread_id: str, message_id: str, metadata: dict[str, str] | None
+    ) -> Message:
+        """The message, with its metadata replaced if given. Raises NotFoundError."""
+
+        def apply(tx: Tx) -> Message:
+            thread = threads.get(tx, thread_id, caller)
+            item = (
+                items.get_message(tx, thread, message_id)
+                if metadata is None
+                else items.set_message_metadata(tx, thread, message_id, metadata)
+            )
+            return message_object(item, thread_id)
+
+        return await self._db.write(apply)
+
+    async def delete_message(self, caller: Caller, thread_id: str, message_id: str) -> None:
+        """Remove a message, for the model too. Raises NotFoundError."""
+
+        def apply(tx: Tx) -> None:
+            items.delete_message(tx, threads.get(tx, thread_id, caller), message_id)
+
+        await self._db.write(apply)
+
+
+def _active_run_id(tx: Tx, caller: Caller, thread_id: str) -> str | None:
+    return runs.active_run_id(tx, threads.get(tx, thread_id, caller))

@@ -1,0 +1,41 @@
+"""Kinds of values that several sections share, with their bounds."""
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+MINUTE_S: Final = 60
+HOUR_S: Final = 3600
+USD_NANO: Final = 10**9
+
+Host = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9.:_-]+$", extra={"expects": "a host name or address"})
+]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Address = Annotated[
+    str, Meta(pattern=r"^https?://[^\s/]+(/\S*)?$", extra={"expects": "an http(s) address"})
+]
+CustomerID = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.:@-]{1,256}$",
+        examples=["customer_42"],
+        extra={"expects": "a customer id: up to 256 letters, digits and _ . : @ -"},
+    ),
+]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_.-]{1,64}$",
+        examples=["fast"],
+        extra={"expects": "up to 64 letters, digits and _ . -"},
+    ),
+]
+PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
+NanoUSD = Annotated[int, Meta(ge=0, le=10**9 * USD_NANO, extra={"unit": "usd"})]
+PriceNanoUSD = Annotated[int, Meta(ge=0, le=10**4 * USD_NANO, extra={"unit": "usd"})]
+"""Per million tokens."""
+
+TimeoutS = Annotated[float, Meta(ge=0.001, le=HOUR_S, extra={"unit": "duration"})]

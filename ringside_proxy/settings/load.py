@@ -1,0 +1,159 @@
+"""The file and the environment → one frozen Settings, or every problem at once."""
+
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from ringside_proxy.settings.decode import Decoder
+from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, parse
+from ringside_proxy.settings.environment import lay_over
+from ringside_proxy.settings.problems import Problem, SettingsError
+from ringside_proxy.settings.schema import (
+    LOCAL_TOKEN,
+    PROVIDERS,
+    SECTIONS_NOT_BUILT,
+    AuthSettings,
+    ConfigFile,
+    ProviderSettings,
+    ServerSettings,
+    Settings,
+)
+from ringside_proxy.settings.values import TokenHash
+
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "azure": ("api_key", "endpoint"),
+    "bedrock": ("api_key", "base_url"),
+    "ollama": (),
+    "sandbox": (),
+}
+"""What a provider is on with; of the others an API key is enough."""
+
+PROVIDERS_BUILT: Final = ("openai", "sandbox")
+
+
+def load(path: Path | None, env: Mapping[str, str]) -> Settings:
+    """The settings of a file, or the built-in ones. Raises SettingsError."""
+    document = parse(_content(path)) if path is not None else {}
+    decoder = Decoder(env)
+    # A section has defaults for all keys, so that the file as a whole cannot be UNSET.
+    given = cast("ConfigFile", decoder.section(lay_over(document, env), ConfigFile))
+    noted = decoder.problems
+    # A list of which an item could not be read is not also called empty.
+    faults = (
+        fault
+        for fault in _faults(given, document)
+        if not any(problem.path.startswith(fault.path) for problem in noted)
+    )
+    problems = [*noted, *faults]
+    if problems:
+        raise SettingsError(problems)
+    sections = msgspec.structs.asdict(given) | {"providers": _switched_on(given)}
+    return Settings(**sections, not_in_effect=tuple(_not_in_effect(given, document)))
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(DOCUMENT_BYTES_MAX + 1)
+    except OSError as error:
+        problem = Problem(str(path), f"cannot be read: {error.strerror}", "name a readable file")
+        raise SettingsError([problem]) from error
+
+
+def _faults(given: ConfigFile, document: dict[str, Node]) -> Iterator[Problem]:
+    """What is wrong between the sections."""
+    yield from _exposure_faults(given.server, given.auth)
+    yield from _token_faults(given.auth)
+    yield from _provider_faults(given.providers, document)
+    ports = (given.server.port, given.admin.port)
+    if ports[0] == ports[1] != 0:
+        yield Problem("admin.port", f"{ports[1]} is server.port too", "choose another port")
+
+
+def _exposure_faults(server: ServerSettings, auth: AuthSettings) -> Iterator[Problem]:
+    """An API that others can reach is never open, and not opened by a token everyone knows."""
+    if _is_loopback(server.host):
+        return
+    reach = f"lets others than this machine in (server.host is {server.host})"
+    if not auth.required:
+        yield Problem("auth.required", f"false {reach}", "remove it, or listen on 127.0.0.1")
+    if not auth.tokens:
+        yield Problem("auth.tokens", f"is empty and {reach}", "add a token, or listen on 127.0.0.1")
+    if TokenHash.of(LOCAL_TOKEN) in (token.sha256 for token in auth.tokens):
+        remedy = "set RINGSIDE_TOKEN to a secret of yours, or listen on 127.0.0.1"
+        yield Problem("auth.tokens", f"{LOCAL_TOKEN}, which everyone knows, {reach}", remedy)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token_faults(auth: AuthSettings) -> Iterator[Problem]:
+    names: set[str] = set()
+    owners: dict[str, str] = {}
+    for token in auth.tokens:
+        if token.name in names:
+            yield Problem("auth.tokens", f'two are named "{token.name}"', "rename one of them")
+        names.add(token.name)
+        owner = owners.setdefault(token.sha256, token.name)
+        if owner != token.name:
+            yield Problem("auth.tokens", f'"{owner}" and "{token.name}" are equal', "remove one")
+
+
+def _provider_faults(
+    providers: Mapping[str, ProviderSettings], document: dict[str, Node]
+) -> Iterator[Problem]:
+    for name, provider in providers.items():
+        for key in ("endpoint", "deployments"):
+            if name != "azure" and getattr(provider, key):
+                yield Problem(f"providers.{name}.{key}", "belongs to azure", "remove it")
+        if name in _keys(document, "providers") and provider.api_key:
+            for key in _lacking(name, provider):
+                yield Problem(f"providers.{name}.{key}", "is missing", "write an http(s) address")
+
+
+def _lacking(name: str, provider: ProviderSettings) -> list[str]:
+    """The keys without which a provider is off. A base URL replaces an endpoint."""
+    lacking = [key for key in NEEDS.get(name, ("api_key",)) if getattr(provider, key) is None]
+    return [key for key in lacking if key != "endpoint" or provider.base_url is None]
+
+
+def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
+    """The providers that have what they need, in the order of PROVIDERS."""
+    on: dict[str, ProviderSettings] = {
+        name: given.providers[name]
+        for name in PROVIDERS
+        if name in given.providers and not _lacking(name, given.providers[name])
+    }
+    return on or {"sandbox": ProviderSettings()}
+
+
+def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str]:
+    """Keys of the file whose feature this version does not have."""
+    for name in _keys(document, "providers"):
+        if name not in PROVIDERS_BUILT:
+            yield f"providers.{name}"
+    for name, provider in given.providers.items():
+        if provider.trust_env:
+            yield f"providers.{name}.trust_env"
+    for name, slot in given.slots.items():
+        if slot.fallbacks:
+            yield f"slots.{name}.fallbacks"
+    for section in SECTIONS_NOT_BUILT:
+        if isinstance(document.get(section), list):
+            yield section
+        yield from (f"{section}.{key}" for key in _keys(document, section))
+    if given.runs.when_busy != "reject":
+        yield "runs.when_busy"
+
+
+def _keys(document: dict[str, Node], section: str) -> list[str]:
+    """The keys that the file itself gives in a section."""
+    entries = document.get(section)
+    return list(entries) if isinstance(entries, dict) else []

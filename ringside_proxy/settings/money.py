@@ -1,0 +1,130 @@
+"""What may be spent: budgets, rate limits, the wallet, prices."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ringside_proxy.settings.field_types import (
+    USD_NANO,
+    CustomerID,
+    NanoUSD,
+    PositiveInt,
+    PriceNanoUSD,
+)
+
+
+class CustomerBudgetSettings(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"monthly_nano_usd": "monthly_usd"}
+):
+    """What one customer may spend."""
+
+    monthly_nano_usd: Annotated[
+        NanoUSD | None, Meta(description="Cap per month; null: none.", examples=[50])
+    ] = None
+
+
+class BudgetSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"default_monthly_nano_usd": "default_monthly_usd"},
+):
+    """What customers may spend."""
+
+    default_monthly_nano_usd: Annotated[
+        NanoUSD | None,
+        Meta(description="Cap per customer and month; null: none.", examples=[20]),
+    ] = None
+    timezone: Annotated[
+        Annotated[
+            str,
+            Meta(pattern=r"^[A-Za-z0-9_+/-]{1,64}$", extra={"expects": "a name such as UTC"}),
+        ],
+        Meta(description="Where a month begins."),
+    ] = "UTC"
+    max_output_tokens: Annotated[
+        PositiveInt, Meta(description="Longest answer of a capped customer's call.")
+    ] = 16384
+    warn_at: Annotated[
+        tuple[Annotated[float, Meta(ge=0, le=1)], ...],
+        Meta(description="Shares of the cap at which customer.budget_warning is sent."),
+    ] = (0.8,)
+    unknown_price: Annotated[
+        Literal["refuse", "allow"],
+        Meta(description="Whether a capped customer may use a model without a known price."),
+    ] = "refuse"
+    customers: Annotated[
+        dict[CustomerID, CustomerBudgetSettings],
+        Meta(description="Caps by customer; one set over the API wins."),
+    ] = {}
+
+
+class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one caller may ask for."""
+
+    requests_per_minute: Annotated[
+        PositiveInt | None, Meta(description="Requests; null: no limit.", examples=[600])
+    ] = None
+    tokens_per_minute: Annotated[
+        PositiveInt | None, Meta(description="Tokens; null: no limit.", examples=[100000])
+    ] = None
+
+
+class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How much callers may ask for."""
+
+    developer: Annotated[RateSettings, Meta(description="Per developer token.")] = RateSettings()
+    customer: Annotated[RateSettings, Meta(description="Per customer.")] = RateSettings()
+    client_token: Annotated[RateSettings, Meta(description="Per client token.")] = RateSettings()
+
+
+class WalletSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"low_balance_nano_usd": "low_balance_usd", "markup_ppm": "markup_percent"},
+):
+    """Prepaid credit for the whole proxy."""
+
+    enabled: Annotated[bool, Meta(description="Refuse calls when the wallet is empty.")] = False
+    low_balance_nano_usd: Annotated[NanoUSD, Meta(description="Below this wallet.low is sent.")] = (
+        10 * USD_NANO
+    )
+    markup_ppm: Annotated[
+        int,
+        Meta(
+            ge=0, le=10**7, description="Added to the providers' cost.", extra={"unit": "percent"}
+        ),
+    ] = 0
+
+
+class PriceSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "input_nano_usd": "input",
+        "cached_input_nano_usd": "cached_input",
+        "cache_write_nano_usd": "cache_write",
+        "cache_write_1h_nano_usd": "cache_write_1h",
+        "output_nano_usd": "output",
+    },
+):
+    """What a model costs, per million tokens; what is not given stays as it is known."""
+
+    input_nano_usd: Annotated[PriceNanoUSD | None, Meta(description="Input.", examples=[0.15])] = (
+        None
+    )
+    cached_input_nano_usd: Annotated[
+        PriceNanoUSD | None, Meta(description="Input read from a cache.", examples=[0.075])
+    ] = None
+    cache_write_nano_usd: Annotated[
+        PriceNanoUSD | None, Meta(description="Input written to a cache.", examples=[0.1875])
+    ] = None
+    cache_write_1h_nano_usd: Annotated[
+        PriceNanoUSD | None, Meta(description="The same, kept for an hour.", examples=[0.3])
+    ] = None
+    output_nano_usd: Annotated[PriceNanoUSD | None, Meta(description="Output.", examples=[0.6])] = (
+        None
+    )

@@ -1,0 +1,86 @@
+"""What is sent out: webhooks, and usage to an upstream."""
+
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ringside_proxy.settings.field_types import HOUR_S, Address, TimeoutS
+from ringside_proxy.settings.values import Secret
+
+EventType = Literal[
+    "*",
+    "run.completed",
+    "run.failed",
+    "run.requires_action",
+    "run.cancelled",
+    "run.incomplete",
+    "customer.created",
+    "customer.budget_warning",
+    "customer.budget_exceeded",
+    "wallet.low",
+    "wallet.exhausted",
+]
+
+
+class WebhookEndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A receiver of events."""
+
+    url: Annotated[
+        Address, Meta(description="Where events go.", examples=["https://example.com/hooks"])
+    ]
+    events: Annotated[
+        tuple[EventType, ...],
+        Meta(description="Which ones; * is all.", examples=[["run.completed", "run.failed"]]),
+    ] = ("*",)
+    secret: Annotated[
+        Secret, Meta(description="Signs them.", examples=["${WEBHOOK_SECRET:-whsec_example}"])
+    ]
+
+
+class WebhookSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"rotation_overlap_s": "rotation_overlap"},
+):
+    """Who is told what happens. A list stands for its `endpoints`."""
+
+    SHORT_FORM: ClassVar = "endpoints"
+
+    endpoints: Annotated[
+        tuple[WebhookEndpointSettings, ...], Meta(description="Receivers of events.")
+    ] = ()
+    allow_private: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts and networks that receivers may have although they are private.",
+            examples=[["127.0.0.1", "10.0.0.0/8"]],
+        ),
+    ] = ()
+    rotation_overlap_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=7 * 24 * HOUR_S,
+            description="How long an old secret signs beside its successor.",
+            extra={"unit": "duration"},
+        ),
+    ] = 24.0 * HOUR_S
+
+
+class UpstreamSettings(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"flush_interval_s": "flush_interval"}
+):
+    """Where usage is reported to."""
+
+    url: Annotated[
+        Address | None,
+        Meta(description="Receiver of usage records.", examples=["https://example.com/usage"]),
+    ] = None
+    secret: Annotated[
+        Secret | None, Meta(description="Signs them.", examples=["${UPSTREAM_SECRET:-}"])
+    ] = None
+    flush_interval_s: Annotated[
+        TimeoutS, Meta(description="Longest wait before a record is sent.")
+    ] = 5.0

@@ -1,0 +1,414 @@
+"""Every key of the configuration: its place, type, bounds, default and one line of explanation.
+
+The editors' schema and the reference file are derived from here (`reference.py`). Attributes end
+in the unit they are held in; `rename` gives the key of the file where that differs. A section may
+have `faults`: what is wrong between its keys, found once each of them is right by itself.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ringside_proxy.settings.field_types import (
+    HOUR_S,
+    KIB,
+    MIB,
+    MINUTE_S,
+    Address,
+    CustomerID,
+    Host,
+    Name,
+    Port,
+    TimeoutS,
+)
+from ringside_proxy.settings.money import (
+    BudgetSettings,
+    PriceSettings,
+    RateLimitSettings,
+    WalletSettings,
+)
+from ringside_proxy.settings.outgoing import UpstreamSettings, WebhookSettings
+from ringside_proxy.settings.problems import Problem
+from ringside_proxy.settings.values import Secret, TokenHash
+
+PROVIDERS: Final = (
+    "openai",
+    "anthropic",
+    "google",
+    "mistral",
+    "cohere",
+    "groq",
+    "together",
+    "fireworks",
+    "perplexity",
+    "deepseek",
+    "xai",
+    "cerebras",
+    "sambanova",
+    "openrouter",
+    "ollama",
+    "azure",
+    "bedrock",
+    "huggingface",
+    "replicate",
+    "sandbox",
+)
+LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
+SECTIONS_NOT_BUILT: Final = (
+    "budgets",
+    "rate_limits",
+    "wallet",
+    "structured_output",
+    "webhooks",
+    "upstream",
+    "prices",
+)
+"""Read and checked, but not in effect in this version."""
+
+SQLITE_SCHEME: Final = "sqlite:///"
+RESERVED_PARAMS: Final = ("model", "messages", "stream", "stream_options")
+
+Model = Annotated[str, Meta(extra={"providers": PROVIDERS})]
+
+
+class ServerSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={"max_body_bytes": "max_body", "drain_s": "drain"},
+):
+    """Where and how the API is served."""
+
+    host: Annotated[
+        Host, Meta(description="Address of the API. Beyond loopback it needs auth.tokens.")
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port of the API; 0 takes a free one.")] = 8080
+    max_body_bytes: Annotated[
+        int, Meta(ge=KIB, le=256 * MIB, description="Largest request.", extra={"unit": "size"})
+    ] = 32 * MIB
+    drain_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=10 * MINUTE_S,
+            description="How long requests may go on after SIGTERM.",
+            extra={"unit": "duration"},
+        ),
+    ] = 20.0
+
+
+class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where /healthz, /readyz and /metrics are served."""
+
+    host: Annotated[
+        Host, Meta(description="Address of the health listener; 0.0.0.0 in a container.")
+    ] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Its port; 0 takes a free one.")] = 9090
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where state lives."""
+
+    url: Annotated[
+        str,
+        Meta(
+            pattern=r"^sqlite:///[^?#]+$",
+            description="The database: sqlite:///relative/path or sqlite:////absolute/path.",
+            extra={"expects": "sqlite:///relative/path or sqlite:////absolute/path"},
+        ),
+    ] = "sqlite:///data/ringside.db"
+    synchronous: Annotated[
+        Literal["full", "normal"],
+        Meta(
+            description="full survives a power cut; normal is faster and may lose the last writes."
+        ),
+    ] = "full"
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return Path(self.url.removeprefix(SQLITE_SCHEME))
+
+
+class TokenSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"hash_of_token": "token"}):
+    """A token that opens the API. The token itself is not kept, only its hash."""
+
+    name: Annotated[Name, Meta(description="What the token is called in logs.", examples=["app"])]
+    hash_of_token: Annotated[
+        TokenHash | None,
+        Meta(
+            description="The token; only its SHA-256 is kept.",
+            examples=["${RINGSIDE_TOKEN:-ko_localhost}"],
+        ),
+    ] = None
+    token_sha256: Annotated[
+        Annotated[
+            str,
+            Meta(pattern=r"^[0-9a-f]{64}$", extra={"expects": "64 hex digits in lower case"}),
+        ]
+        | None,
+        Meta(
+            description="Or its SHA-256, so that the file holds no secret.",
+            examples=[str(TokenHash.of(LOCAL_TOKEN))],
+        ),
+    ] = None
+    role: Annotated[
+        Literal["developer", "client"],
+        Meta(description="developer may do everything; client acts for one customer."),
+    ] = "developer"
+    customer: Annotated[
+        CustomerID | None,
+        Meta(description="Whom a client token acts for.", examples=["customer_42"]),
+    ] = None
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the token, as hex."""
+        return self.hash_of_token or self.token_sha256 or ""
+
+    def faults(self) -> Iterator[Problem]:
+        """What is wrong between the keys."""
+        if self.hash_of_token and self.token_sha256:
+            yield Problem("token", "is given beside token_sha256", "keep one of them")
+        if not self.sha256:
+            yield Problem("token", "is missing", "write token or token_sha256")
+        if self.role == "client" and self.customer is None:
+            yield Problem("customer", "is missing", "name the customer of the client token")
+        if self.role != "client" and self.customer is not None:
+            yield Problem("customer", "belongs to client tokens", "write role: client")
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may use the API."""
+
+    required: Annotated[
+        bool, Meta(description="false lets everyone in; allowed on loopback only.")
+    ] = True
+    tokens: Annotated[
+        tuple[TokenSettings, ...],
+        Meta(description="Tokens beside those made with `ringside token new`."),
+    ] = ()
+
+
+class TimeoutSettings(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename={
+        "pool_s": "pool",
+        "connect_s": "connect",
+        "first_byte_s": "first_byte",
+        "between_chunks_s": "between_chunks",
+        "total_s": "total",
+    },
+):
+    """How long a provider is waited for."""
+
+    pool_s: Annotated[TimeoutS, Meta(description="For a free connection.")] = 5.0
+    connect_s: Annotated[TimeoutS, Meta(description="For a connection, TLS included.")] = 10.0
+    first_byte_s: Annotated[TimeoutS, Meta(description="For the start of a stream.")] = 60.0
+    between_chunks_s: Annotated[TimeoutS, Meta(description="Between bytes of a stream.")] = 60.0
+    total_s: Annotated[TimeoutS, Meta(description="For a whole answer that is no stream.")] = 300.0
+
+
+class DeploymentSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands behind an Azure deployment."""
+
+    base_model: Annotated[
+        str, Meta(description="OpenAI's name of its model.", examples=["gpt-4.1"])
+    ]
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How a provider is reached."""
+
+    api_key: Annotated[
+        Secret | None,
+        Meta(
+            description="Its key. Empty: the provider is off.",
+            examples=["${AZURE_OPENAI_API_KEY:-}"],
+        ),
+    ] = None
+    base_url: Annotated[
+        Address | None,
+        Meta(
+            description="Replaces the provider's own base URL: a gateway, a test server.",
+            examples=["http://127.0.0.1:9000/v1"],
+        ),
+    ] = None
+    endpoint: Annotated[
+        Address | None,
+        Meta(description="azure only: the resource.", examples=["https://x.openai.azure.com"]),
+    ] = None
+    deployments: Annotated[
+        dict[
+            Annotated[Name, Meta(examples=["gpt4"])],
+            DeploymentSettings,
+        ],
+        Meta(description="azure only: deployments and their models."),
+    ] = {}
+    timeouts: Annotated[
+        TimeoutSettings, Meta(description="How long the provider is waited for.")
+    ] = TimeoutSettings()
+    max_retries: Annotated[
+        int, Meta(ge=0, le=10, description="Tries after the first one that failed.")
+    ] = 2
+    trust_env: Annotated[
+        bool, Meta(description="true obeys HTTPS_PROXY and the like. Not in effect yet.")
+    ] = False
+
+
+class SlotSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """A model under a name of its own: `slot:<name>`."""
+
+    SHORT_FORM: ClassVar = "model"
+
+    model: Annotated[
+        Model, Meta(description="The model to use.", examples=["fc:openai/gpt-4o-mini"])
+    ]
+    fallbacks: Annotated[
+        tuple[Model, ...],
+        Meta(
+            description="Models to try in turn when it is down. Not in effect yet.",
+            examples=[["fc:openai/gpt-4o"]],
+        ),
+    ] = ()
+    params: Annotated[
+        dict[str, Any],
+        Meta(
+            description="Parameters a request gets unless it brings its own.",
+            examples=[{"temperature": 0.2}],
+        ),
+    ] = {}
+
+    def faults(self) -> Iterator[Problem]:
+        """What is wrong between the keys."""
+        for name in self.params:
+            if name in RESERVED_PARAMS:
+                yield Problem(f"params.{name}", "belongs to the request", "remove it")
+
+
+class RunSettings(
+    msgspec.Struct, frozen=True, kw_only=True, rename={"expires_after_s": "expires_after"}
+):
+    """How runs and threads behave."""
+
+    expires_after_s: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=24 * HOUR_S,
+            description="When a run that is not done expires.",
+            extra={"unit": "duration"},
+        ),
+    ] = 10 * MINUTE_S
+    max_messages_per_thread: Annotated[
+        int, Meta(ge=1, le=100_000, description="What a thread holds at most.")
+    ] = 5000
+    on_disconnect: Annotated[
+        Literal["cancel", "continue"],
+        Meta(description="What happens to a streamed run when its reader goes away."),
+    ] = "cancel"
+    when_busy: Annotated[
+        Literal["reject", "queue"],
+        Meta(
+            description="What happens to a second run on a busy thread; queue is not in effect yet."
+        ),
+    ] = "reject"
+
+
+class StructuredOutputSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are held to a JSON schema."""
+
+    max_retries: Annotated[
+        int, Meta(ge=0, le=10, description="Repairs of an answer that breaks its schema.")
+    ] = 2
+    stream: Annotated[
+        Literal["buffer", "optimistic"],
+        Meta(description="buffer holds a stream back until it is valid; optimistic does not."),
+    ] = "buffer"
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is logged, and how."""
+
+    level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least that is logged.")
+    ] = "info"
+    format: Annotated[
+        Literal["json", "text"], Meta(description="One JSON object a line, or text for people.")
+    ] = "json"
+
+
+class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file says, section by section."""
+
+    server: Annotated[ServerSettings, Meta(description="The API. A change needs a restart.")] = (
+        ServerSettings()
+    )
+    admin: Annotated[
+        AdminSettings,
+        Meta(description="/healthz, /readyz and /metrics alone. A change needs a restart."),
+    ] = AdminSettings()
+    store: Annotated[
+        StoreSettings, Meta(description="Where state lives. A change needs a restart.")
+    ] = StoreSettings()
+    auth: Annotated[AuthSettings, Meta(description="Who may use the API.")] = AuthSettings()
+    providers: Annotated[
+        dict[
+            Annotated[
+                str, Meta(examples=["azure"], extra={"words": PROVIDERS, "noun": "provider"})
+            ],
+            ProviderSettings,
+        ],
+        Meta(
+            description="Where models come from; only openai and sandbox are in effect yet. A key in its"
+            " usual variable (OPENAI_API_KEY …) is enough. The sandbox needs none and is on when"
+            " nothing else is."
+        ),
+    ] = {}
+    slots: Annotated[
+        dict[Name, SlotSettings],
+        Meta(description="Models by a name of yours, used as slot:<name>. Short: `fast: fc:…`."),
+    ] = {}
+    budgets: Annotated[BudgetSettings, Meta(description="What customers may spend.")] = (
+        BudgetSettings()
+    )
+    rate_limits: Annotated[RateLimitSettings, Meta(description="How much callers may ask for.")] = (
+        RateLimitSettings()
+    )
+    wallet: Annotated[WalletSettings, Meta(description="Prepaid credit for the whole proxy.")] = (
+        WalletSettings()
+    )
+    runs: Annotated[RunSettings, Meta(description="How runs and threads behave.")] = RunSettings()
+    structured_output: Annotated[
+        StructuredOutputSettings, Meta(description="How answers are held to a JSON schema.")
+    ] = StructuredOutputSettings()
+    webhooks: Annotated[
+        WebhookSettings,
+        Meta(description="Who is told what happens. Short: a list of endpoints."),
+    ] = WebhookSettings()
+    upstream: Annotated[UpstreamSettings, Meta(description="Where usage is reported to.")] = (
+        UpstreamSettings()
+    )
+    prices: Annotated[
+        dict[Annotated[Model, Meta(examples=["fc:openai/gpt-4o-mini"])], PriceSettings],
+        Meta(
+            description="Prices in USD per million tokens, over the built-in ones; a trailing *"
+            " takes all that begin so."
+        ),
+    ] = {}
+    log: Annotated[LogSettings, Meta(description="What is logged.")] = LogSettings()
+
+
+class Settings(ConfigFile, frozen=True, kw_only=True):
+    """One configuration, whole and checked; never changed, only replaced.
+
+    `providers` holds those that are on. `not_in_effect` names keys of the file whose feature this
+    version does not have.
+    """
+
+    not_in_effect: tuple[str, ...] = ()

@@ -1,0 +1,280 @@
+"""The database: one writer with group commit, a few readers.
+
+`await db.write(fn, *args)` runs `fn(tx, *args)` whole on the writer's thread. Writes that wait
+together share one commit: each in its own savepoint, so one that fails takes only itself along.
+A caller that is cancelled loses the result, never the work. A future resolves after COMMIT, so
+whoever was answered finds the row.
+
+aiosqlite provides the connections and their threads; its statement-by-statement awaiting is never
+used, because a cancelled await leaves the statement running and the transaction open.
+"""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+
+import aiosqlite
+
+from ringside_proxy.domain.errors import OverloadedError, StorageFullError
+from ringside_proxy.store import files
+from ringside_proxy.store.tx import Tx
+from ringside_proxy.system import Clock
+
+BATCH_ITEMS_MAX: Final = 64
+WAITING_ITEMS_MAX: Final = 10_000
+READERS: Final = 2
+OVERLOADED_RETRY_AFTER_S: Final = 1.0
+STORAGE_FULL_RETRY_AFTER_S: Final = 30.0
+
+OPEN_MARK: Final = "SELECT value FROM store_meta WHERE key = 'open'"
+"""A row is there while the store is open: found at start, the last stop was not clean."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Item(NamedTuple):
+    future: "asyncio.Future[Any]"
+    call: Callable[[Tx], Any]
+
+
+class _Outcome(NamedTuple):
+    result: Any
+    error: BaseException | None
+    after_commit: list[Callable[[], None]]
+
+
+class Database:
+    """A store that this process owns. Build it with `open`, give it up with `close`."""
+
+    def __init__(self, path: Path, clock: Clock, observe: Callable[[int, float], None]) -> None:
+        self.path = path
+        self._clock = clock
+        self._observe = observe
+        self._lock: int | None = None
+        self._writer: aiosqlite.Connection | None = None
+        self._readers: list[aiosqlite.Connection] = []
+        self._next_reader = 0
+        self._inline: sqlite3.Connection | None = None
+        self._waiting: deque[_Item] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._is_closing = False
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        clock: Clock,
+        synchronous: files.Synchronous = "full",
+        observe: Callable[[int, float], None] = lambda items, seconds: None,
+    ) -> "Database":
+        """Own, check and upgrade the store at `path`, made if there is none.
+
+        `observe(items, seconds)` is told of every commit. Raises StoreError.
+        """
+        self = cls(path, clock, observe)
+        self._lock = files.lock(path)
+        try:
+            self._writer = await _connect(partial(files.open_writer, path, synchronous))
+            await _on_thread(self._writer, _prepare, path)
+            self._readers = [
+                await _connect(partial(files.open_reader, path)) for _ in range(READERS)
+            ]
+            self._inline = files.open_reader(path)
+        except BaseException as error:
+            await self._release()
+            if isinstance(error, sqlite3.DatabaseError):
+                raise files.damaged(path, str(error)) from error
+            raise
+        return self
+
+    async def write(
+        self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `fn(tx, *args, **kwargs)`, once it is durable.
+
+        Raises what `fn` raises (nothing of it is stored then), OverloadedError while too many
+        wait, StorageFullError when the disk is full.
+        """
+        if self._is_closing:
+            raise RuntimeError("the store is closed")
+        if len(self._waiting) >= WAITING_ITEMS_MAX:
+            raise OverloadedError(
+                "Too many writes are waiting. Try again in a second.",
+                retry_after_s=OVERLOADED_RETRY_AFTER_S,
+            )
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        call = partial(_flipped, fn, args, kwargs) if kwargs or args else fn
+        self._waiting.append(_Item(future, call))
+        if self._pump is None:
+            self._pump = asyncio.create_task(self._drain(), name="store-writer")
+        return await future
+
+    async def read(
+        self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """The result of `fn` on one snapshot, off the event loop: lists and anything long."""
+        reader = self._readers[self._next_reader]
+        self._next_reader = (self._next_reader + 1) % len(self._readers)
+        result: T = await _on_thread(reader, _snapshot, self._clock.now_ms(), fn, args, kwargs)
+        return result
+
+    def get(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of `fn`, right here: for a few point reads by key, cheaper than a thread hop."""
+        if self._inline is None:
+            raise RuntimeError("the store is closed")
+        return fn(Tx(self._inline, self._clock.now_ms()), *args, **kwargs)
+
+    @property
+    def queue_depth(self) -> int:
+        """How many writes wait."""
+        return len(self._waiting)
+
+    async def backup(self, target: Path) -> None:
+        """A durable copy of the store as it is now. Raises StoreError if `target` exists."""
+        reader = await _connect(partial(files.open_reader, self.path))
+        try:
+            await _on_thread(reader, files.backup, target)
+        finally:
+            await reader.close()
+
+    async def close(self) -> None:
+        """Finish what waits, checkpoint, mark the stop as clean, give the store up."""
+        self._is_closing = True
+        while self._pump is not None:
+            await asyncio.wait({self._pump})
+        if self._writer is not None:
+            await self._close_readers()
+            await _on_thread(self._writer, _mark_clean)
+        await self._release()
+
+    async def _drain(self) -> None:
+        assert self._writer is not None  # noqa: S101 - set by open, before any write
+        try:
+            while self._waiting:
+                size = min(len(self._waiting), BATCH_ITEMS_MAX)
+                batch = [self._waiting.popleft() for _ in range(size)]
+                started = self._clock.monotonic_s()
+                outcomes = await _on_thread(
+                    self._writer, _run_batch, [item.call for item in batch], self._clock.now_ms()
+                )
+                self._observe(size, self._clock.monotonic_s() - started)
+                for item, outcome in zip(batch, outcomes, strict=True):
+                    _resolve(item.future, outcome)
+        finally:
+            self._pump = None
+
+    async def _close_readers(self) -> None:
+        if self._inline is not None:
+            self._inline.close()
+            self._inline = None
+        while self._readers:
+            await self._readers.pop().close()
+
+    async def _release(self) -> None:
+        await self._close_readers()
+        if self._writer is not None:
+            await self._writer.close()
+            self._writer = None
+        if self._lock is not None:
+            files.unlock(self._lock)
+            self._lock = None
+
+
+async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Connection:
+    connection = aiosqlite.Connection(connector, iter_chunk_size=1)
+    # A forgotten close must not keep a dying process alive; `close` ends the thread itself.
+    connection._thread.daemon = True
+    return await connection
+
+
+async def _on_thread(connection: aiosqlite.Connection, fn: Callable[..., T], *args: Any) -> T:
+    # The one use of aiosqlite's inside (pinned by the lock file): run a function, not a statement.
+    result: T = await connection._execute(fn, connection._conn, *args)  # type: ignore[no-untyped-call]
+    return result
+
+
+def _flipped(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:
+    return fn(tx, *args, **kwargs)
+
+
+def _run_batch(
+    connection: sqlite3.Connection, calls: list[Callable[[Tx], Any]], now_ms: int
+) -> list[_Outcome]:
+    """Run `calls` in one transaction; an outcome for each, durable if it has no error."""
+    outcomes: list[_Outcome] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for call in calls:
+            connection.execute("SAVEPOINT item")
+            tx = Tx(connection, now_ms)
+            try:
+                result = call(tx)
+            except Exception as error:
+                if not connection.in_transaction:
+                    raise  # SQLite gave up the whole transaction (disk full)
+                connection.execute("ROLLBACK TO item")
+                outcomes.append(_Outcome(None, _translated(error), []))
+            else:
+                outcomes.append(_Outcome(result, None, tx.after_commit))
+            connection.execute("RELEASE item")
+        connection.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 - nothing was stored: every caller gets the reason
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return [_Outcome(None, _translated(error), [])] * len(calls)
+    return outcomes
+
+
+def _translated(error: Exception) -> Exception:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return StorageFullError(
+            "The disk that holds the store is full or failing; nothing was stored. "
+            "Free some space and try again.",
+            retry_after_s=STORAGE_FULL_RETRY_AFTER_S,
+        )
+    return error
+
+
+def _resolve(future: "asyncio.Future[Any]", outcome: _Outcome) -> None:
+    for hook in outcome.after_commit:
+        hook()
+    if future.done():  # the caller was cancelled: the work stands, the result is dropped
+        return
+    if outcome.error is not None:
+        future.set_exception(outcome.error)
+    else:
+        future.set_result(outcome.result)
+
+
+def _snapshot(
+    connection: sqlite3.Connection,
+    now_ms: int,
+    fn: Callable[..., T],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> T:
+    connection.execute("BEGIN")
+    try:
+        return fn(Tx(connection, now_ms), *args, **kwargs)
+    finally:
+        connection.execute("COMMIT")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Check the store after an unclean stop, upgrade its schema, mark it as open."""
+    is_new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
+    if not is_new and connection.execute(OPEN_MARK).fetchone() is not None:
+        files.check(connection, path)
+    files.migrate(connection, path)
+    connection.execute("INSERT OR REPLACE INTO store_meta VALUES ('open', '1')")
+
+
+def _mark_clean(connection: sqlite3.Connection) -> None:
+    connection.execute("DELETE FROM store_meta WHERE key = 'open'")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,0 +1,185 @@
+"""The files of a store: who may open them, how, and at which schema version.
+
+One process owns a store. It is held by an exclusive lock on `<db>.lock`; only the owner's writer
+connection writes and checkpoints. That single writer also keeps us clear of SQLite's WAL-reset
+corruption bug (3.7.0 to 3.51.2), which needs two connections that checkpoint.
+Source: SQLite's release log for 3.51.3, read 2026-11-21.
+"""
+
+import fcntl
+import os
+import re
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from typing import Final, Literal
+
+WRITER_CACHE_KIB: Final = 16384
+READER_CACHE_KIB: Final = 8192
+BUSY_TIMEOUT_MS: Final = 5000
+JOURNAL_BYTES_MAX: Final = 64 * 1024 * 1024
+WAL_AUTOCHECKPOINT_PAGES: Final = 1000
+CACHED_STATEMENTS: Final = 512
+QUICK_CHECK_BYTES_MAX: Final = 1024**3
+FIRST_FIXED_SQLITE: Final = (3, 51, 3)
+
+Synchronous = Literal["full", "normal"]
+
+
+class StoreError(Exception):
+    """The store cannot be opened; the message says why and what to do."""
+
+
+class StoreInUseError(StoreError):
+    """Another process owns the store."""
+
+
+class StoreCorruptError(StoreError):
+    """The database file is damaged."""
+
+
+def sqlite_is_fixed() -> bool:
+    """Whether this SQLite is free of the WAL-reset bug even with several checkpointers."""
+    return sqlite3.sqlite_version_info >= FIRST_FIXED_SQLITE
+
+
+def lock(path: Path) -> int:
+    """Own the store at `path`: its directory (0700) and lock file (0600); gives the descriptor.
+
+    Raises StoreInUseError while another process owns it. The kernel frees the lock when the
+    owner dies, however it dies.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise StoreInUseError(
+            f"The store {path} is in use by another process. Stop that one first, "
+            "or give this one its own store.url."
+        ) from None
+    return descriptor
+
+
+def unlock(descriptor: int) -> None:
+    """Give the store up."""
+    os.close(descriptor)
+
+
+def open_writer(path: Path, synchronous: Synchronous) -> sqlite3.Connection:
+    """The one connection that writes; creates the file (0600) if there is none."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, isolation_level=None, cached_statements=CACHED_STATEMENTS, check_same_thread=False
+    )
+    _pragmas(
+        connection,
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        f"synchronous={synchronous.upper()}",
+        "foreign_keys=ON",
+        f"journal_size_limit={JOURNAL_BYTES_MAX}",
+        f"cache_size=-{WRITER_CACHE_KIB}",
+        f"wal_autocheckpoint={WAL_AUTOCHECKPOINT_PAGES}",
+    )
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write and never checkpoints."""
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        cached_statements=CACHED_STATEMENTS,
+        check_same_thread=False,
+    )
+    _pragmas(
+        connection,
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "query_only=1",
+        f"cache_size=-{READER_CACHE_KIB}",
+        "wal_autocheckpoint=0",
+    )
+    return connection
+
+
+def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
+    for pragma in (
+        *pragmas,
+        "trusted_schema=OFF",
+        "cell_size_check=ON",
+        "temp_store=MEMORY",
+        "mmap_size=0",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
+    """Bring the schema to this version's; gives the version.
+
+    Each migration is one transaction. Before the first one of an upgrade, a copy is left beside
+    the store as `<db>.pre-<n>` (not for a new store, nor without a `path`).
+    Raises StoreError for a store that a newer version wrote.
+    """
+    known = _migrations()
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(known):
+        raise StoreError(
+            f"The store has schema version {version}; this version of Ringside knows only "
+            f"{len(known)}. Run the newer version, or restore the backup made before the upgrade."
+        )
+    if path is not None and 0 < version < len(known):
+        backup(connection, Path(f"{path}.pre-{version + 1}"))
+    for number in range(version + 1, len(known) + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{known[number - 1]}\nPRAGMA user_version = {number};\nCOMMIT;"
+        )
+    return len(known)
+
+
+def _migrations() -> list[str]:
+    folder = resources.files(__package__) / "migrations"
+    names = sorted(
+        entry.name for entry in folder.iterdir() if re.fullmatch(r"\d{4}_\w+\.sql", entry.name)
+    )
+    return [(folder / name).read_text("utf-8") for name in names]
+
+
+def backup(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy the whole store to `target` while it is in use; the copy is durable on return.
+
+    Works on any connection, readers too. Raises StoreError if `target` exists.
+    """
+    if target.exists():
+        raise StoreError(f"{target} exists already; choose another name.")
+    partial = target.with_name(f".{target.name}.partial")
+    partial.unlink(missing_ok=True)
+    old_umask = os.umask(0o077)
+    try:
+        connection.execute("VACUUM INTO ?", (str(partial),)).close()
+    finally:
+        os.umask(old_umask)
+    for name in (partial, partial.parent):
+        descriptor = os.open(name, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    partial.rename(target)
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Look for damage, for stores under 1 GiB. Raises StoreCorruptError with what to do."""
+    if path.stat().st_size >= QUICK_CHECK_BYTES_MAX:
+        return
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise damaged(path, verdict)
+
+
+def damaged(path: Path, finding: str) -> StoreCorruptError:
+    """The error that says how to restore. Nothing is ever repaired or deleted on its own."""
+    return StoreCorruptError(
+        f"The store {path} is damaged ({finding}). Nothing was changed. Move it and its -wal file "
+        f"aside, then put a backup in its place: cp BACKUP {path}"
+    )

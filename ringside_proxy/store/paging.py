@@ -1,0 +1,83 @@
+"""Keyset pages: where a page starts is looked up once, then read along an index."""
+
+from typing import Final
+
+from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.store.tx import Row, Tx
+
+BURY: Final = (
+    "INSERT OR REPLACE INTO tombstones (id, parent, position, deleted_ms) VALUES (?, ?, ?, ?)"
+)
+BURIED: Final = "SELECT position FROM tombstones WHERE id = ? AND parent = ?"
+CLEAR_TOMBSTONES: Final = (
+    "DELETE FROM tombstones WHERE id IN (SELECT id FROM tombstones WHERE deleted_ms < ? LIMIT 500)"
+)
+
+NO_PARENT: Final = 0
+"""The parent of what stands in no conversation and no run."""
+
+
+class PagedTable:
+    """How one kind of object is listed.
+
+    `columns` and `source` (the table) are SQL fragments of the caller's own
+    module; `position` is the column that orders; `find_position` gives it for an id and parent.
+    """
+
+    def __init__(self, noun: str, columns: str, source: str, position: str, find: str) -> None:
+        self._noun = noun
+        self._select = f"SELECT {columns} FROM {source}"  # noqa: S608 - fixed fragments
+        self._position = position
+        self._find = find
+
+    def page(
+        self, tx: Tx, query: ListQuery, condition: str, params: tuple[object, ...], parent: int
+    ) -> tuple[list[Row], bool]:
+        """The rows of a page in the order asked for, and whether more follow.
+
+        `condition` is a fixed SQL fragment for `params`. Raises InvalidRequestError for a cursor
+        that names nothing.
+        """
+        conditions, bounds = [condition], [*params]
+        is_ascending = query.order == "asc"
+        for name, cursor in (("after", query.after), ("before", query.before)):
+            if cursor is not None:
+                is_beyond = (name == "after") == is_ascending
+                conditions.append(f"{self._position} {'>' if is_beyond else '<'} ?")
+                bounds.append(self._position_of(tx, name, cursor, parent))
+        # Under `before` alone the page is the rows next to the cursor: read towards it, then turn.
+        is_turned = query.before is not None and query.after is None
+        direction = "ASC" if is_ascending != is_turned else "DESC"
+        rows = tx.all(
+            f"{self._select} WHERE {' AND '.join(conditions)} "
+            f"ORDER BY {self._position} {direction} LIMIT ?",
+            *bounds,
+            query.limit + 1,
+        )
+        has_more = len(rows) > query.limit
+        del rows[query.limit :]
+        if is_turned:
+            rows.reverse()
+        return rows, has_more
+
+    def _position_of(self, tx: Tx, param: str, cursor: str, parent: int) -> int:
+        row = tx.one(self._find, cursor, parent) or tx.one(BURIED, cursor, parent)
+        if row is None:
+            raise InvalidRequestError(
+                f"Invalid '{param}': no {self._noun} found with id '{cursor}'.",
+                param=param,
+                code="invalid_value",
+            )
+        position: int = row[0]
+        return position
+
+
+def bury(tx: Tx, object_id: str, parent: int, position: int) -> None:
+    """Remember where a deleted object stood, so that a list cursor on it still works."""
+    tx.run(BURY, object_id, parent, position, tx.now_ms)
+
+
+def clear_tombstones(tx: Tx, older_than_ms: int) -> int:
+    """Forget old tombstones, a bounded number at a time; how many went."""
+    return tx.run(CLEAR_TOMBSTONES, older_than_ms)

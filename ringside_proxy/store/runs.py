@@ -1,0 +1,326 @@
+"""Runs, their generations and the lock they hold.
+
+`move` is the only function that writes a run's status; the table in `domain.runs` says where to.
+The unique index `one_active_run_per_conversation` is the lock.
+"""
+
+import sqlite3
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain.errors import ConversationLockedError, NotFoundError, ThreadBusyError
+from ringside_proxy.domain.lists import ListQuery, Page, page_of
+from ringside_proxy.domain.runs import (
+    TERMINAL,
+    LastError,
+    RequiredAction,
+    Run,
+    RunEvent,
+    RunIncompleteDetails,
+    RunSettings,
+    RunStatus,
+    next_status,
+)
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage, assistants_usage
+from ringside_proxy.store import run_steps
+from ringside_proxy.store.paging import PagedTable
+from ringside_proxy.store.threads import ThreadRecord
+from ringside_proxy.store.tx import Row, Tx
+
+INSERT: Final = (
+    "INSERT INTO runs (id, conversation, thread_id, assistant_id, customer, status, created_ms, "
+    "expires_ms, settings, metadata) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
+)
+COLUMNS: Final = (
+    "seq, id, conversation, thread_id, assistant_id, customer, status, created_ms, started_ms, "
+    "expires_ms, ended_ms, settings, metadata, last_error, incomplete_reason, usage"
+)
+GET: Final = f"SELECT {COLUMNS} FROM runs WHERE id = ?"  # noqa: S608 - fixed fragments
+ACTIVE: Final = (
+    "SELECT id FROM runs WHERE conversation = ? "
+    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+)
+EVERY_ACTIVE: Final = (
+    f"SELECT {COLUMNS} FROM runs "  # noqa: S608 - fixed fragments
+    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling') ORDER BY seq"
+)
+DUE: Final = (
+    "SELECT id, expires_ms FROM runs "
+    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling') "
+    "ORDER BY expires_ms LIMIT 500"
+)
+MOVE: Final = (
+    "UPDATE runs SET status = ?, started_ms = ?, ended_ms = ?, last_error = ?, "
+    "incomplete_reason = ?, usage = ? WHERE seq = ?"
+)
+SET_METADATA: Final = "UPDATE runs SET metadata = ? WHERE seq = ?"
+FIND: Final = "SELECT seq FROM runs WHERE id = ? AND conversation = ?"
+
+OPEN_GENERATION: Final = (
+    "INSERT INTO generations (id, run, number, model, created_ms) VALUES (?, ?, "
+    "(SELECT count(*) + 1 FROM generations WHERE run = ?), ?, ?)"
+)
+CLOSE_GENERATION: Final = (
+    "UPDATE generations SET ended_ms = ?, usage = ? WHERE run = ? AND ended_ms IS NULL"
+)
+HAS_OPEN_GENERATION: Final = "SELECT 1 FROM generations WHERE run = ? AND ended_ms IS NULL"
+USAGES: Final = "SELECT usage FROM generations WHERE run = ? AND usage IS NOT NULL"
+
+LISTED: Final = PagedTable("run", COLUMNS, "runs", "seq", FIND)
+OF_CONVERSATION: Final = "conversation = ?"
+
+_encode = msgspec.json.Encoder().encode
+_parse = msgspec.json.decode
+_parse_settings = msgspec.json.Decoder(RunSettings).decode
+_parse_error = msgspec.json.Decoder(LastError).decode
+_parse_usage = msgspec.json.Decoder(TokenUsage).decode
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run's row. Times are milliseconds; `ended_ms` is when it became terminal."""
+
+    seq: int
+    id: str
+    conversation: int
+    thread_id: str
+    assistant_id: str
+    customer: str | None
+    status: RunStatus
+    created_ms: int
+    started_ms: int | None = None
+    expires_ms: int
+    ended_ms: int | None = None
+    settings: RunSettings
+    metadata: dict[str, str]
+    last_error: LastError | None = None
+    incomplete_reason: Any = None
+    usage: TokenUsage | None = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing can happen to it any more."""
+        return self.status in TERMINAL
+
+
+def insert(
+    tx: Tx,
+    run_id: str,
+    thread: ThreadRecord,
+    assistant_id: str,
+    settings: RunSettings,
+    *,
+    customer: str | None,
+    metadata: dict[str, str],
+    expires_after_ms: int,
+) -> RunRecord:
+    """Add a queued run, which locks its thread. Raises ConversationLockedError."""
+    try:
+        seq = tx.insert(
+            INSERT,
+            run_id,
+            thread.seq,
+            thread.thread.id,
+            assistant_id,
+            customer,
+            tx.now_ms,
+            tx.now_ms + expires_after_ms,
+            _encode(settings),
+            _encode(metadata).decode(),
+        )
+    except sqlite3.IntegrityError:
+        raise ConversationLockedError(
+            f"Thread {thread.thread.id} already has an active run {active_run_id(tx, thread)}."
+        ) from None
+    return RunRecord(
+        seq=seq,
+        id=run_id,
+        conversation=thread.seq,
+        thread_id=thread.thread.id,
+        assistant_id=assistant_id,
+        customer=customer,
+        status=RunStatus.QUEUED,
+        created_ms=tx.now_ms,
+        expires_ms=tx.now_ms + expires_after_ms,
+        settings=settings,
+        metadata=metadata,
+    )
+
+
+def active_run_id(tx: Tx, thread: ThreadRecord) -> str | None:
+    """The run that locks the thread, if any."""
+    row = tx.one(ACTIVE, thread.seq)
+    return None if row is None else row[0]
+
+
+def require_idle(tx: Tx, thread: ThreadRecord) -> None:
+    """Raise ThreadBusyError, in OpenAI's words, while a run is active."""
+    run_id = active_run_id(tx, thread)
+    if run_id is not None:
+        raise ThreadBusyError(
+            f"Can't add messages to {thread.thread.id} while a run {run_id} is active."
+        )
+
+
+def get(tx: Tx, thread: ThreadRecord, run_id: str) -> RunRecord:
+    """A run of the thread. Raises NotFoundError."""
+    row = tx.one(GET, run_id)
+    if row is None or row[2] != thread.seq:
+        raise NotFoundError.of("run", run_id)
+    return _record(row)
+
+
+def reload(tx: Tx, run_id: str) -> RunRecord | None:
+    """The run as it is now, by id alone; None once its thread was purged."""
+    row = tx.one(GET, run_id)
+    return None if row is None else _record(row)
+
+
+def page(tx: Tx, thread: ThreadRecord, query: ListQuery) -> Page[Run]:
+    """A page of the thread's runs."""
+    rows, has_more = LISTED.page(tx, query, OF_CONVERSATION, (thread.seq,), thread.seq)
+    return page_of([wire_object(tx, _record(row)) for row in rows], has_more)
+
+
+def move(
+    tx: Tx,
+    run: RunRecord,
+    event: RunEvent,
+    *,
+    last_error: LastError | None = None,
+    incomplete_reason: str | None = None,
+) -> RunRecord:
+    """The run after `event`. Raises RunStateError for what the table refuses, changing nothing.
+
+    A run that ends gets the sum of its generations' usage, zeros if there is none.
+    """
+    status = next_status(run.status, event)
+    is_terminal = status in TERMINAL
+    moved = msgspec.structs.replace(
+        run,
+        status=status,
+        started_ms=tx.now_ms if event is RunEvent.START else run.started_ms,
+        ended_ms=tx.now_ms if is_terminal else None,
+        last_error=last_error,
+        incomplete_reason=incomplete_reason,
+        usage=_consumed(tx, run) if is_terminal else None,
+    )
+    tx.run(
+        MOVE,
+        moved.status,
+        moved.started_ms,
+        moved.ended_ms,
+        None if last_error is None else _encode(last_error),
+        incomplete_reason,
+        None if moved.usage is None else _encode(moved.usage),
+        run.seq,
+    )
+    return moved
+
+
+def set_metadata(tx: Tx, run: RunRecord, metadata: dict[str, str]) -> RunRecord:
+    """The run with its metadata replaced."""
+    tx.run(SET_METADATA, _encode(metadata).decode(), run.seq)
+    return msgspec.structs.replace(run, metadata=metadata)
+
+
+def open_generation(tx: Tx, run: RunRecord, generation_id: str, model: str) -> int:
+    """Note, before any byte goes to a provider, that model work begins; gives its `seq`."""
+    return tx.insert(OPEN_GENERATION, generation_id, run.seq, run.seq, model, tx.now_ms)
+
+
+def close_generation(tx: Tx, run: RunRecord, usage: TokenUsage | None) -> None:
+    """Note what the run's open generation consumed, if one is open."""
+    tx.run(CLOSE_GENERATION, tx.now_ms, None if usage is None else _encode(usage), run.seq)
+
+
+def was_dispatched(tx: Tx, run: RunRecord) -> bool:
+    """Whether model work of this run began and was not finished."""
+    return tx.one(HAS_OPEN_GENERATION, run.seq) is not None
+
+
+def used_so_far(tx: Tx, run: RunRecord) -> TokenUsage:
+    """What the run's finished generations consumed."""
+    return _consumed(tx, run)
+
+
+def active(tx: Tx) -> list[RunRecord]:
+    """Every run that is not terminal, oldest first."""
+    return [_record(row) for row in tx.all(EVERY_ACTIVE)]
+
+
+def by_expiry(tx: Tx) -> list[tuple[str, int]]:
+    """Ids and expiry times (ms) of the active runs that expire first, at most 500."""
+    return [(row[0], row[1]) for row in tx.all(DUE)]
+
+
+def wire_object(tx: Tx, run: RunRecord) -> Run:
+    """The run on the Assistants surface; pending calls are looked up if it waits for them."""
+    pending = (
+        run_steps.pending_calls(tx, run.seq) if run.status is RunStatus.REQUIRES_ACTION else None
+    )
+    return to_wire(run, pending)
+
+
+def to_wire(run: RunRecord, required_action: RequiredAction | None = None) -> Run:
+    """The run on the Assistants surface."""
+    settings = run.settings
+    ended_at = None if run.ended_ms is None else run.ended_ms // 1000
+    return Run(
+        id=run.id,
+        created_at=run.created_ms // 1000,
+        assistant_id=run.assistant_id,
+        thread_id=run.thread_id,
+        status=run.status,
+        started_at=None if run.started_ms is None else run.started_ms // 1000,
+        expires_at=None if run.is_terminal else run.expires_ms // 1000,
+        cancelled_at=ended_at if run.status is RunStatus.CANCELLED else None,
+        failed_at=ended_at if run.status is RunStatus.FAILED else None,
+        completed_at=ended_at
+        if run.status in (RunStatus.COMPLETED, RunStatus.INCOMPLETE)
+        else None,
+        required_action=required_action,
+        last_error=run.last_error,
+        model=settings.model,
+        instructions=settings.instructions,
+        tools=settings.tools,
+        metadata=run.metadata,
+        temperature=settings.temperature,
+        top_p=settings.top_p,
+        reasoning_effort=settings.reasoning_effort,
+        max_completion_tokens=settings.max_completion_tokens,
+        max_prompt_tokens=settings.max_prompt_tokens,
+        truncation_strategy=settings.truncation_strategy,
+        incomplete_details=None
+        if run.incomplete_reason is None
+        else RunIncompleteDetails(run.incomplete_reason),
+        usage=None if run.usage is None else assistants_usage(run.usage),
+        response_format=settings.response_format,
+        tool_choice=settings.tool_choice,
+        parallel_tool_calls=settings.parallel_tool_calls,
+    )
+
+
+def _consumed(tx: Tx, run: RunRecord) -> TokenUsage:
+    return sum((_parse_usage(usage) for (usage,) in tx.all(USAGES, run.seq)), NO_USAGE)
+
+
+def _record(row: Row) -> RunRecord:
+    return RunRecord(
+        seq=row[0],
+        id=row[1],
+        conversation=row[2],
+        thread_id=row[3],
+        assistant_id=row[4],
+        customer=row[5],
+        status=RunStatus(row[6]),
+        created_ms=row[7],
+        started_ms=row[8],
+        expires_ms=row[9],
+        ended_ms=row[10],
+        settings=_parse_settings(row[11]),
+        metadata=_parse(row[12]),
+        last_error=None if row[13] is None else _parse_error(row[13]),
+        incomplete_reason=row[14],
+        usage=None if row[15] is None else _parse_usage(row[15]),
+    )

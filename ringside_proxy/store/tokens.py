@@ -1,0 +1,81 @@
+"""Minted tokens: only their hashes are kept."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from ringside_proxy.domain.errors import NotFoundError
+from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.store.paging import NO_PARENT, PagedTable, bury
+from ringside_proxy.store.tx import Row, Tx
+
+INSERT: Final = (
+    "INSERT INTO api_tokens (id, name, role, customer, sha256, created_ms, expires_ms) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+COLUMNS: Final = "id, name, role, customer, sha256, created_ms, expires_ms, seq"
+ALL: Final = f"SELECT {COLUMNS} FROM api_tokens ORDER BY seq"  # noqa: S608 - fixed fragments
+GET: Final = f"SELECT {COLUMNS} FROM api_tokens WHERE id = ?"  # noqa: S608 - fixed fragments
+DELETE: Final = "DELETE FROM api_tokens WHERE id = ?"
+FIND: Final = "SELECT seq FROM api_tokens WHERE id = ? AND ? = 0"
+
+LISTED: Final = PagedTable("token", COLUMNS, "api_tokens", "seq", FIND)
+
+
+class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A minted token, without the token."""
+
+    id: str
+    name: str
+    role: Literal["developer", "client"]
+    customer: str | None
+    sha256: str
+    created_ms: int
+    expires_ms: int | None
+
+
+def insert(tx: Tx, record: TokenRecord) -> None:
+    """Add a token."""
+    tx.run(
+        INSERT,
+        record.id,
+        record.name,
+        record.role,
+        record.customer,
+        record.sha256,
+        record.created_ms,
+        record.expires_ms,
+    )
+
+
+def every(tx: Tx) -> list[TokenRecord]:
+    """All tokens, oldest first."""
+    return [_record(row) for row in tx.all(ALL)]
+
+
+def page(tx: Tx, query: ListQuery) -> tuple[list[TokenRecord], bool]:
+    """A page of tokens, and whether more follow."""
+    rows, has_more = LISTED.page(tx, query, "1", (), NO_PARENT)
+    return [_record(row) for row in rows], has_more
+
+
+def delete(tx: Tx, token_id: str) -> TokenRecord:
+    """Remove a token; gives what it was. Raises NotFoundError."""
+    row = tx.one(GET, token_id)
+    if row is None:
+        raise NotFoundError.of("token", token_id)
+    tx.run(DELETE, token_id)
+    bury(tx, token_id, NO_PARENT, row[7])
+    return _record(row)
+
+
+def _record(row: Row) -> TokenRecord:
+    return TokenRecord(
+        id=row[0],
+        name=row[1],
+        role=row[2],
+        customer=row[3],
+        sha256=row[4],
+        created_ms=row[5],
+        expires_ms=row[6],
+    )

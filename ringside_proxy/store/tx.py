@@ -1,0 +1,50 @@
+"""What a transaction function is given.
+
+A transaction is a plain function `fn(tx, *args)` that runs whole on one thread. It never awaits
+and never leaves a cursor half read: a half-read cursor pins an old snapshot and blocks every
+checkpoint.
+"""
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Final
+
+Row = tuple[Any, ...]
+
+NEVER_MS: Final = 1 << 62
+
+
+class Tx:
+    """One transaction: statements in, whole results out. `now_ms` is its only time."""
+
+    __slots__ = ("_connection", "after_commit", "now_ms")
+
+    def __init__(self, connection: sqlite3.Connection, now_ms: int) -> None:
+        self._connection = connection
+        self.now_ms = now_ms
+        self.after_commit: list[Callable[[], None]] = []
+        """Called on the event loop once the transaction is durable; never if it is not."""
+
+    def one(self, sql: str, *params: Any) -> Row | None:
+        """The first row, or None."""
+        cursor = self._connection.execute(sql, params)
+        try:
+            row: Row | None = cursor.fetchone()
+            return row
+        finally:
+            cursor.close()
+
+    def all(self, sql: str, *params: Any) -> list[Row]:
+        """Every row."""
+        return self._connection.execute(sql, params).fetchall()
+
+    def run(self, sql: str, *params: Any) -> int:
+        """How many rows a statement without results changed."""
+        return self._connection.execute(sql, params).rowcount
+
+    def insert(self, sql: str, *params: Any) -> int:
+        """The `seq` of the row an INSERT made."""
+        seq = self._connection.execute(sql, params).lastrowid
+        if seq is None:  # pragma: no cover - sqlite3 sets it for every INSERT
+            raise AssertionError("not an INSERT")
+        return seq

@@ -1,0 +1,394 @@
+"""What the proxy tells its operator: log lines, and every metric, declared once.
+
+Neither ever carries a prompt, a completion, a header or a secret. Log lines hold a message of ours
+and the fields of `LogFields`; whatever else a record brings is dropped, and what is left passes a
+net for the well-known shapes of keys. Metrics have no label that a caller can make up at will.
+"""
+
+import logging
+import re
+import sqlite3
+import traceback
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Final, Generic, Literal, TextIO, TypedDict, TypeVar, Unpack
+
+import orjson
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.metrics import MetricWrapperBase
+
+from ringside_proxy.domain.usage import TokenUsage
+
+# ---------------------------------------------------------------------------------------- logging
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "text"]
+
+OUR_LOGGER: Final = "ringside_proxy"
+LOG_TEXT_CHARS_MAX: Final = 2_000
+STACK_FRAMES_MAX: Final = 50
+STACK_ERRORS_MAX: Final = 10
+
+
+class LogFields(TypedDict, total=False):
+    """The only fields a log line may carry; none of them can hold what a caller wrote to a model."""
+
+    request_id: str
+    method: str
+    route: str
+    status: int | str
+    code: str | None
+    duration_ms: float
+    provider: str
+    model: str
+    attempt: int
+    outcome: str
+    reason: str
+    thread_id: str
+    run_id: str
+    setting: str
+    file: str
+    address: str
+    version: str
+    count: int
+
+
+LOG_FIELDS: Final = tuple(LogFields.__annotations__)
+
+SECRET: Final = re.compile(
+    r"(?P<shape>(?<![A-Za-z])(?:sk-|ko_|whsec_|AKIA|AIza|xai-|gsk_)|(?i:bearer)\s+)"
+    r"[A-Za-z0-9_\-.~+/=]{4,}"
+)
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+
+TELLING_ERRORS: Final = (
+    OSError,
+    sqlite3.Error,
+    ImportError,
+    NameError,
+    AttributeError,
+    TypeError,
+)
+"""Errors whose text names files, tables, modules and types. The text of any other may quote what
+it failed on (`invalid literal for int(): 'my prompt'`): the log shows its class and its place."""
+
+
+def fields(**values: Unpack[LogFields]) -> dict[str, object]:
+    """The `extra` of a log call: `log.info("run finished", extra=fields(run_id=run.id))`."""
+    return dict(values)
+
+
+def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO) -> None:
+    """Write the proxy's records from `level` on, and libraries' warnings, to `stream`.
+
+    Replaces what was configured before.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONLines() if log_format == "json" else TextLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger(OUR_LOGGER).setLevel(level.upper())
+
+
+class JSONLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's allowed parts as one line of JSON."""
+        return orjson.dumps(_parts(record)).decode()
+
+
+class TextLines(logging.Formatter):
+    """One line for the eye: time, level, message, fields; then the stack, if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's allowed parts as text."""
+        parts = _parts(record)
+        stack = parts.pop("stack", None)
+        head = f"{parts.pop('time')} {parts.pop('level'):<7} {parts.pop('message')}"
+        pairs = (f"{name}={value}" for name, value in parts.items() if name != "logger")
+        # A line break inside a value would let its author forge the next line.
+        line = CONTROL.sub(" ", "  ".join([head, " ".join(pairs)])).rstrip()
+        return f"{line}\n{stack}" if stack else line
+
+
+def redact(text: str) -> str:
+    """`text` with everything that looks like a key blotted out."""
+    return SECRET.sub(r"\g<shape>***", text)
+
+
+def stack_text(error: BaseException) -> str:
+    """Where `error` and its causes came from, without locals; the newest error first."""
+    lines: list[str] = []
+    for cause in _causes(error):
+        lines.append(_headline(cause))
+        lines.extend(traceback.format_tb(cause.__traceback__, limit=-STACK_FRAMES_MAX))
+    return _clean("\n".join(line.rstrip() for line in lines))
+
+
+def _parts(record: logging.LogRecord) -> dict[str, Any]:
+    when = datetime.fromtimestamp(record.created, UTC)
+    parts: dict[str, Any] = {
+        "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": _plain(_message(record)),
+    }
+    given = record.__dict__
+    parts.update((name, _plain(given[name])) for name in LOG_FIELDS if name in given)
+    if record.exc_info and record.exc_info[1] is not None:
+        parts["stack"] = stack_text(record.exc_info[1])
+    return parts
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name.partition(".")[0] != OUR_LOGGER:
+        # A library's arguments and further lines quote headers, bodies and errors' texts.
+        return str(record.msg).partition("\n")[0]
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):
+        # logging's own answer to a wrong format is to print the arguments, past the net.
+        return str(record.msg)
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < 2**63:
+        return value
+    # Anything else is a mistake, and its text could be anyone's.
+    text = value if isinstance(value, str) else type(value).__name__
+    return _clean(text)[:LOG_TEXT_CHARS_MAX]
+
+
+def _clean(text: str) -> str:
+    return redact(text.encode(errors="replace").decode())  # JSON has no lone surrogates
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    pending, seen = [error], 0
+    while pending and seen < STACK_ERRORS_MAX:
+        current = pending.pop(0)
+        seen += 1
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            pending.extend(current.exceptions)
+        cause = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+        if cause is not None:
+            pending.append(cause)
+
+
+def _headline(error: BaseException) -> str:
+    name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
+    if isinstance(error, TELLING_ERRORS):
+        return f"{name}: {CONTROL.sub(' ', redact(str(error)))[:LOG_TEXT_CHARS_MAX]}"
+    return name
+
+
+# ---------------------------------------------------------------------------------------- metrics
+
+METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+NAMESPACE: Final = "ringside"
+LABEL_SETS_MAX: Final = 300
+LABEL_CHARS_MAX: Final = 128
+OTHER: Final = "other"
+
+Operation = Literal["chat", "embeddings"]
+HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+REQUEST_BUCKETS_S: Final = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
+)
+OPERATION_BUCKETS_S: Final = tuple(0.01 * 2**k for k in range(14))  # 10 ms … 81.92 s
+TOKEN_BUCKETS: Final = tuple(float(4**k) for k in range(14))  # 1 … 67,108,864
+COMMIT_BUCKETS_S: Final = tuple(0.0001 * 2**k for k in range(14))  # 0.1 ms … 0.82 s
+BATCH_BUCKETS: Final = tuple(float(2**k) for k in range(7))  # 1 … 64, the writer's batch
+LAG_BUCKETS_S: Final = tuple(0.001 * 2**k for k in range(13))  # 1 ms … 4.1 s
+
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class Family(Generic[M]):
+    """A metric with labels. A label set is bound once; then finding it is one dictionary lookup.
+
+    The label at `open_index` takes values that are not known beforehand: once there are
+    LABEL_SETS_MAX sets, its new values all become `other`.
+    """
+
+    def __init__(self, metric: M, open_index: int) -> None:
+        self._metric = metric
+        self._open_index = open_index
+        self._children: dict[tuple[str, ...], M] = {}
+
+    def of(self, *values: str) -> M:
+        """The child for these label values, in the order of the metric's labels."""
+        child = self._children.get(values)
+        return child if child is not None else self._bind(values)
+
+    def _bind(self, values: tuple[str, ...]) -> M:
+        kept = [value[:LABEL_CHARS_MAX] for value in values]
+        if tuple(kept) not in self._children and len(self._children) >= LABEL_SETS_MAX:
+            kept[self._open_index] = OTHER
+        return self._children.setdefault(tuple(kept), self._metric.labels(*kept))
+
+
+class Metrics:
+    """Every metric of the proxy, on a registry of its own; built once, in `app.py`.
+
+    Metrics without labels are attributes, to be used as they are. Those with labels have a method
+    each, named for what happened.
+    """
+
+    def __init__(self, version: str) -> None:
+        # Else every counter brings a second series, the time of its birth, that nobody reads.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # unannotated in the library
+        self._registry = CollectorRegistry()
+        self._counter = partial(Counter, namespace=NAMESPACE, registry=self._registry)
+        self._gauge = partial(Gauge, namespace=NAMESPACE, registry=self._registry)
+        self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
+        self._declare_requests_and_runs()
+        self._declare_upstream()
+        self._declare_store()
+        self.loop_lag_seconds = self._histogram(
+            "loop_lag_seconds", "How late the event loop's timer fires", buckets=LAG_BUCKETS_S
+        )
+        build = Info("build", "The running version", namespace=NAMESPACE, registry=self._registry)
+        build.info({"version": version})
+
+    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+        """A request was answered. `route` is the route table's pattern, or `other`."""
+        known = method if method in HTTP_METHODS else OTHER
+        self._requests.of(route, known, str(status)).inc()
+        self._request_seconds.of(route).observe(duration_s)
+
+    def error_answered(self, code: str | None) -> None:
+        """A request was answered with an error of this machine code."""
+        self._errors.of(code or "none").inc()
+
+    def run_finished(self, status: str) -> None:
+        """A run reached a terminal status."""
+        self._runs.of(status).inc()
+
+    def upstream_done(
+        self,
+        provider: str,
+        model: str,
+        outcome: str,
+        first_chunk_s: float | None,
+        duration_s: float,
+        operation: Operation = "chat",
+    ) -> None:
+        """An attempt at a model call ended: `ok`, `cancelled`, or the code of what went wrong."""
+        self._upstream.of(provider, model, outcome).inc()
+        self._operation_seconds.of(provider, model, operation).observe(duration_s)
+        if first_chunk_s is not None:
+            self._first_chunk_seconds.of(provider, model, operation).observe(first_chunk_s)
+
+    def upstream_retried(self, provider: str, reason: str) -> None:
+        """A model call is sent again."""
+        self._retries.of(provider, reason).inc()
+
+    def tokens_used(self, provider: str, model: str, usage: TokenUsage) -> None:
+        """A model call consumed tokens; cached and reasoning tokens are in the two sums."""
+        self._tokens.of(provider, model, "input").observe(usage.input_tokens)
+        self._tokens.of(provider, model, "output").observe(usage.output_tokens)
+
+    def store_committed(self, transactions: int, duration_s: float) -> None:
+        """The writer made a batch durable. May be called from its thread."""
+        self.store_tx_total.inc(transactions)
+        self.store_commit_seconds.observe(duration_s)
+        self.store_batch_size.observe(transactions)
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format. Call it in a thread: a scrape takes a while."""
+        return generate_latest(self._registry)
+
+    def _declare_requests_and_runs(self) -> None:
+        counter, histogram = self._counter, self._histogram
+        self._requests = Family(
+            counter("requests_total", "Requests answered", ("route", "method", "code")),
+            open_index=0,
+        )
+        self._request_seconds = Family(
+            histogram(
+                "request_duration_seconds",
+                "From a request's head to its last byte",
+                ("route",),
+                buckets=REQUEST_BUCKETS_S,
+            ),
+            open_index=0,
+        )
+        self._errors = Family(counter("errors_total", "Errors answered", ("code",)), open_index=0)
+        self._runs = Family(counter("runs_total", "Runs finished", ("status",)), open_index=0)
+        self.run_lock_conflicts_total = counter(
+            "run_lock_conflicts_total", "Runs refused because their thread had an active one"
+        )
+
+    def _declare_upstream(self) -> None:
+        counter, histogram = self._counter, self._histogram
+        self._upstream = Family(
+            counter(
+                "upstream_requests_total",
+                "Attempts at model calls",
+                ("provider", "model", "outcome"),
+            ),
+            open_index=1,
+        )
+        self._operation_seconds = Family(
+            histogram(
+                "gen_ai_client_operation_duration_seconds",
+                "Whole model calls",
+                ("provider", "model", "operation"),
+                buckets=OPERATION_BUCKETS_S,
+            ),
+            open_index=1,
+        )
+        self._first_chunk_seconds = Family(
+            histogram(
+                "gen_ai_client_operation_time_to_first_chunk_seconds",
+                "Model calls up to their first chunk",
+                ("provider", "model", "operation"),
+                buckets=OPERATION_BUCKETS_S,
+            ),
+            open_index=1,
+        )
+        self._tokens = Family(
+            histogram(
+                "gen_ai_client_token_usage",
+                "Tokens of a model call",
+                ("provider", "model", "type"),
+                buckets=TOKEN_BUCKETS,
+            ),
+            open_index=1,
+        )
+        self._retries = Family(
+            counter("retries_total", "Model calls sent again", ("provider", "reason")),
+            open_index=1,
+        )
+
+    def _declare_store(self) -> None:
+        counter, gauge, histogram = self._counter, self._gauge, self._histogram
+        self.store_tx_total = counter("store_tx_total", "Transactions committed")
+        self.store_commit_seconds = histogram(
+            "store_commit_seconds", "Making one batch durable", buckets=COMMIT_BUCKETS_S
+        )
+        self.store_batch_size = histogram(
+            "store_batch_size", "Transactions that shared a commit", buckets=BATCH_BUCKETS
+        )
+        self.store_queue_depth = gauge("store_queue_depth", "Transactions waiting for the writer")
+        self.store_wal_bytes = gauge("store_wal_bytes", "Size of the write-ahead log")
+        self.store_free_bytes = gauge("store_free_bytes", "Free space beside the store")
+        self.sqlite_fixed = gauge(
+            "sqlite_fixed", "1 if this SQLite is 3.51.3 or newer: without the WAL-reset bug"
+        )

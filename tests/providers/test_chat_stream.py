@@ -1,0 +1,308 @@
+"""Dialects: what the other providers do differently, and what the rest of the proxy must not see."""
+
+from itertools import count
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ringside_proxy.domain.errors import (
+    ProviderBadReplyError,
+    ProviderError,
+    ProviderRateLimitedError,
+    ProviderRejectedError,
+    ProviderUnavailableError,
+)
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX, ChatStreamDecoder
+from ringside_proxy.providers.types import (
+    Delta,
+    Finish,
+    ReasoningDelta,
+    TextDelta,
+    ToolCallDelta,
+    UsageDelta,
+)
+from tests.fakes import chunk, frame, usage
+
+DONE = b"data: [DONE]\n\n"
+
+
+def decoder() -> ChatStreamDecoder:
+    numbers = count(1)
+    return ChatStreamDecoder("acme", lambda prefix: f"{prefix}_new{next(numbers)}")
+
+
+def decoded(*chunks: Any, end: bytes = DONE) -> list[Delta]:
+    stream = decoder()
+    return (
+        [d for each in chunks for d in stream.feed(frame(each))] + stream.feed(end) + stream.close()
+    )
+
+
+def calls(*fragments: Any, finish: str | None = "tool_calls") -> list[ToolCallDelta]:
+    chunks = [chunk({"tool_calls": [fragment]}) for fragment in fragments]
+    deltas = decoded(*chunks, chunk({}, finish))
+    assert deltas[-1] == Finish("tool_calls")
+    return [delta for delta in deltas if isinstance(delta, ToolCallDelta)]
+
+
+def function(name: str | None = None, arguments: Any = None, **fields: Any) -> dict[str, Any]:
+    inner = {"name": name, "arguments": arguments}
+    return {"function": {k: v for k, v in inner.items() if v is not None}, **fields}
+
+
+def call(index: int, call_id: str, name: str, arguments: str) -> list[ToolCallDelta]:
+    return [
+        ToolCallDelta(index=index, id=call_id, name=name),
+        ToolCallDelta(index=index, arguments=arguments),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fragments", "expected"),
+    [
+        pytest.param(
+            [function("f", '{"a":1}', index=0, id="x"), function("g", "{}", index=1, id="y")],
+            call(0, "x", "f", '{"a":1}') + call(1, "y", "g", "{}"),
+            id="whole calls",
+        ),
+        pytest.param(
+            [function("f", "{}", index=0, id="x"), function("g", "{}", index=0, id="y")],
+            call(0, "x", "f", "{}") + call(1, "y", "g", "{}"),
+            id="index 0 for all",
+        ),
+        pytest.param(
+            [function("f", index=0.0, id="x"), function(None, "{}", index=0.0)],
+            call(0, "x", "f", "{}"),
+            id="index as a float",
+        ),
+        pytest.param(
+            [function("f", id="x"), function(None, "{}"), function("g", "[]", id="y")],
+            call(0, "x", "f", "{}") + call(1, "y", "g", "[]"),
+            id="no index",
+        ),
+        pytest.param(
+            [function("f", "{}", index=0), function("g", "{}", index=1, id="")],
+            call(0, "call_new1", "f", "{}") + call(1, "call_new2", "g", "{}"),
+            id="no id",
+        ),
+        pytest.param(
+            [function("f", "{}", index=0, id="null")],
+            call(0, "call_new1", "f", "{}"),
+            id="id of the word null",
+        ),
+        pytest.param(
+            [function("f", {"city": "Köln"}, index=0, id="x")],
+            call(0, "x", "f", '{"city":"Köln"}'),
+            id="arguments as an object",
+        ),
+        pytest.param(
+            [function("f", index=0, id="x"), function("f", "{}", index=0, id="x")],
+            call(0, "x", "f", "{}"),
+            id="id and name repeated",
+        ),
+        pytest.param(
+            [function(None, '{"a"', index=0, id="x"), function("f", ":1}", index=0)],
+            call(0, "x", "f", '{"a":1}'),
+            id="name after arguments",
+        ),
+        pytest.param(
+            [function("f", index=2, id="x"), function("g", "{}", index=5, id="y")],
+            [
+                ToolCallDelta(index=0, id="x", name="f"),
+                *call(1, "y", "g", "{}"),
+                ToolCallDelta(index=0, arguments="{}"),
+            ],
+            id="indexes with holes, no arguments",
+        ),
+        pytest.param(
+            [
+                function("f", index=0, id="x"),
+                function("g", index=1, id="y"),
+                function(None, "1", index=0),
+                function(None, "2", index=1),
+            ],
+            [
+                ToolCallDelta(index=0, id="x", name="f"),
+                ToolCallDelta(index=1, id="y", name="g"),
+                ToolCallDelta(index=0, arguments="1"),
+                ToolCallDelta(index=1, arguments="2"),
+            ],
+            id="interleaved",
+        ),
+    ],
+)
+def test_tool_calls_are_openais(fragments, expected):
+    """However a call comes, it goes on as id and name first, arguments after, indexes dense."""
+    assert calls(*fragments) == expected
+
+
+@pytest.mark.parametrize("word", ["stop", "", None, "tool_calls", "function_call", "eos"])
+def test_end_after_calls_is_tool_calls(word):
+    """A model that called has not stopped, whatever its provider calls it, or if it says nothing."""
+    calls(function("f", "{}", index=0, id="x"), finish=word)
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("stop", "stop"),
+        ("eos", "stop"),
+        ("end_turn", "stop"),
+        ("tool_calls", "stop"),
+        ("length", "length"),
+        ("model_length", "length"),
+        ("content_filter", "content_filter"),
+    ],
+)
+def test_finish_words(word, expected):
+    """An answer without calls ends in one of OpenAI's words; `tool_calls` would wait for nothing."""
+    assert decoded(chunk({"content": "x"}, word))[-1] == Finish(expected)
+
+
+@pytest.mark.parametrize("word", ["error", "insufficient_system_resource"])
+def test_failing_finish_is_a_failure(word):
+    """Some providers report their own failure as a finish."""
+    with pytest.raises(
+        ProviderUnavailableError, match=f"acme gave up on the answer \\('{word}'\\)"
+    ):
+        decoded(chunk({}, word))
+
+
+def test_one_finish_however_often_it_comes():
+    """Chunks after the finish give usage and nothing else."""
+    deltas = decoded(chunk({"content": "x"}, "stop"), chunk({"content": "y"}, "stop"))
+
+    assert deltas == [TextDelta("x"), Finish("stop")]
+
+
+def test_usage_may_come_anywhere():
+    """With the last content, on a chunk of its own, or on every chunk."""
+    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2))
+
+    assert decoded(chunk({}, "stop", usage=usage(1, 2)))[-1] == counted
+    assert decoded(chunk({}, "stop"), chunk(None, usage=usage(1, 2)))[-1] == counted
+    assert decoded(chunk({"content": "x"}, usage=usage(1, 2)), chunk({}, "stop"))[1] == counted
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+def test_reasoning_is_kept_apart(key):
+    """Reasoning is never part of the text."""
+    deltas = decoded(chunk({key: "hm", "content": ""}), chunk({"content": "42"}, "stop"))
+
+    assert deltas == [ReasoningDelta("hm"), TextDelta("42"), Finish("stop")]
+
+
+@pytest.mark.parametrize(
+    ("payload", "error", "code"),
+    [
+        ({"error": {"message": "x", "type": "server_error"}}, ProviderUnavailableError, None),
+        ({"error": "overloaded"}, ProviderUnavailableError, None),
+        ({"error": {"code": 429, "message": "x"}}, ProviderRateLimitedError, None),
+        ({"error": {"message": "x"}, "status_code": 429}, ProviderRateLimitedError, None),
+        ({"error": {"type": "rate_limit_error", "message": "x"}}, ProviderRateLimitedError, None),
+        (
+            {"error": {"type": "invalid_request_error", "code": "bad_tool", "message": "x"}},
+            ProviderRejectedError,
+            "bad_tool",
+        ),
+        (
+            {"error": {"message": "This model's maximum context length is 8192 tokens."}},
+            ProviderRejectedError,
+            "context_length_exceeded",
+        ),
+        ({"error": {"code": 502, "message": "x"}, "choices": []}, ProviderUnavailableError, None),
+    ],
+)
+def test_error_frame_ends_the_stream(payload, error, code):
+    """An error inside a 200 is the error that its words or its code say."""
+    with pytest.raises(error) as caught:
+        decoded(payload)
+
+    assert caught.value.code == (code or error.default_code)
+
+
+def test_named_error_event_is_an_error():
+    """`event: error` makes any object an error."""
+    with pytest.raises(ProviderUnavailableError, match="acme is unavailable: gone"):
+        decoder().feed(b'event: error\ndata: {"message": "gone"}\n\n')
+
+
+def test_text_before_an_error_is_not_lost():
+    """In one piece or in many: first what was said, then the error."""
+    stream = decoder()
+    raw = frame(chunk({"content": "Half"})) + frame({"error": {"message": "x"}})
+
+    assert stream.feed(raw) == [TextDelta("Half")]
+    assert stream.is_done
+    with pytest.raises(ProviderUnavailableError):
+        stream.close()
+
+
+@pytest.mark.parametrize("raw", [b"data: hello\n\n", b"data: [1]\n\n", b'data: {"a":\n\n'])
+def test_garbage_is_a_bad_reply(raw):
+    """What is no chunk is not guessed at."""
+    with pytest.raises(ProviderBadReplyError, match="not a JSON object"):
+        decoder().feed(raw)
+
+
+@pytest.mark.parametrize("raw", [b"", b"<html>down</html>", b": ping\n\n", frame(chunk({}))])
+def test_stream_without_end_broke_off(raw):
+    """Neither a finish nor [DONE]: the answer is not whole, and the call may be sent again."""
+    stream = decoder()
+    stream.feed(raw)
+
+    with pytest.raises(ProviderBadReplyError, match="broke off") as caught:
+        stream.close()
+
+    assert caught.value.is_retryable
+
+
+def test_done_without_finish_is_whole():
+    """[DONE] is the provider's word that there is no more."""
+    assert decoded(chunk({"content": "x"})) == [TextDelta("x"), Finish("stop")]
+
+
+def test_call_without_a_name_is_a_bad_reply():
+    """Nobody could answer it."""
+    with pytest.raises(ProviderBadReplyError, match="without a name"):
+        calls(function(None, "{}", index=0, id="x"))
+
+
+def test_calls_are_bounded():
+    """A model that calls without end is stopped."""
+    with pytest.raises(ProviderBadReplyError, match=f"more than {TOOL_CALLS_MAX} tool calls"):
+        calls(*(function("f", "{}", index=i, id=f"x{i}") for i in range(TOOL_CALLS_MAX + 1)))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+KEYS = ["choices", "delta", "tool_calls", "function", "name", "arguments", "index", "id"]
+KEYS += ["content", "refusal", "finish_reason", "usage", "error", "code", "message", "type"]
+SHAPED = st.recursive(
+    JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
+    max_leaves=20,
+)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(KEYS), SHAPED), max_size=4))
+def test_no_chunk_can_surprise(chunks):
+    """Any JSON at all gives deltas or a ProviderError, and no delta is malformed."""
+    raw = b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in chunks)
+    stream = decoder()
+
+    try:
+        deltas = stream.feed(raw + DONE) + stream.close()
+    except ProviderError:
+        return
+
+    assert sum(isinstance(delta, Finish) for delta in deltas) == 1
+    named = [d.index for d in deltas if isinstance(d, ToolCallDelta) and d.id is not None]
+    assert named == list(range(len(named)))

@@ -1,0 +1,144 @@
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+
+from ringside_proxy.domain.errors import InvalidModelError, InvalidRequestError
+from ringside_proxy.providers.registry import PROVIDERS, provider_named
+from ringside_proxy.providers.types import CompletionRequest, Credentials, EmbeddingsRequest
+
+CREDENTIALS = Credentials(base_url="http://127.0.0.1:1/v1", api_key="sk-test")
+TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+MESSAGES = [{"role": "user", "content": "Hi"}]
+
+
+def sent(model: str = "gpt-4o", **params: Any) -> dict[str, Any]:
+    """The parameters that reach OpenAI."""
+    request = CompletionRequest(model=model, messages=MESSAGES, params=params)
+    body = orjson.loads(PROVIDERS["openai"].build_request(request, CREDENTIALS).body)
+    assert (body.pop("model"), body.pop("messages")) == (model, MESSAGES)
+    return body
+
+
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"max_tokens": 5}, {"max_completion_tokens": 5}),
+        ({"max_completion_tokens": 6}, {"max_completion_tokens": 6}),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, {"max_completion_tokens": 6}),
+        ({"max_tokens": None, "max_completion_tokens": None}, {}),
+    ],
+)
+def test_output_limit_has_one_name(given, limit):
+    """Both names are understood, the newer one wins, and the provider's own is sent."""
+    assert sent(**given) == limit
+
+
+def test_other_limit_name_is_the_rows_business():
+    """A provider that knows `max_tokens` alone gets that."""
+    row = msgspec.structs.replace(PROVIDERS["openai"], max_tokens_field="max_tokens")
+    request = CompletionRequest(model="m", messages=[], params={"max_completion_tokens": 6})
+
+    body = orjson.loads(row.build_request(request, CREDENTIALS).body)
+
+    assert body == {"model": "m", "messages": [], "max_tokens": 6}
+
+
+def test_unknown_and_empty_parameters_stay_here():
+    """What the row does not allow, nulls and empty lists are not sent; zero and false are."""
+    given = {"top_k": 5, "metadata": {}, "seed": None, "tools": [], "stop": [], "temperature": 0}
+
+    assert sent(**given, n=2, logprobs=False) == {"temperature": 0, "n": 2, "logprobs": False}
+
+
+def test_forced_choice_without_tools_is_left_to_the_provider():
+    """Dropping it would answer another question than the caller asked."""
+    assert sent(tool_choice="required") == {"tool_choice": "required"}
+    assert sent(tool_choice="none", parallel_tool_calls=False) == {}
+
+
+SAMPLING = {"temperature": 0.2, "top_p": 0.5, "presence_penalty": 1, "logit_bias": {"5": 1}}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "expected"),
+    [
+        ("gpt-4o", SAMPLING | {"stop": "x"}, SAMPLING | {"stop": "x"}),
+        ("gpt-5-chat-latest", SAMPLING, SAMPLING),
+        ("gpt-5", SAMPLING | {"stop": "x", "seed": 1}, {"seed": 1}),
+        ("gpt-5-mini-2025-08-07", SAMPLING, {}),
+        ("o1", SAMPLING | {"stop": "x"}, {"stop": "x"}),
+        ("o3", SAMPLING | {"stop": "x"}, {}),
+        ("gpt-5.1", SAMPLING, SAMPLING),
+        ("gpt-5.1", SAMPLING | {"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+        ("gpt-5.1-chat-latest", SAMPLING, {}),
+        ("gpt-5.5", SAMPLING, {}),
+        (
+            "gpt-5.5",
+            SAMPLING | {"reasoning_effort": "none"},
+            SAMPLING | {"reasoning_effort": "none"},
+        ),
+        ("gpt-6-astra", SAMPLING, {}),
+    ],
+)
+def test_reasoning_models_get_what_they_take(model, given, expected):
+    """Assistants carry a temperature by default; a model that reasons would refuse the whole call."""
+    assert sent(model, **given) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "effort", "expected"),
+    [
+        ("gpt-4o", None, None),
+        ("gpt-5", "high", "high"),
+        ("gpt-5.1", "high", "high"),
+        ("gpt-5.4", None, "none"),
+        ("gpt-5.6-sol", None, "none"),
+        ("gpt-6-sol", "high", "none"),
+        ("gpt-6.1-terra", "low", "none"),
+        ("gpt-6.1-sol", "high", "high"),
+    ],
+)
+def test_tools_work_where_chat_completions_can(model, effort, expected):
+    """From 5.2 on OpenAI takes tools here only with reasoning off; a model that cannot is left be."""
+    body = sent(model, tools=TOOLS, reasoning_effort=effort)
+
+    assert body.get("reasoning_effort") == expected
+    assert body["tools"] == TOOLS
+
+
+def test_route_comes_from_the_credentials():
+    """The base URL, the key and the organisation are the owner's."""
+    credentials = Credentials(
+        base_url="https://gateway.example/openai/v1/",
+        api_key=None,
+        options={"organization": "org-1", "project": "proj_1"},
+    )
+
+    request = PROVIDERS["openai"].build_embeddings_request(
+        EmbeddingsRequest(model="m", input="x", params={"encoding_format": "base64"}), credentials
+    )
+
+    assert request.url == "https://gateway.example/openai/v1/embeddings"
+    assert request.headers == {
+        "content-type": "application/json",
+        "OpenAI-Organization": "org-1",
+        "OpenAI-Project": "proj_1",
+    }
+    assert orjson.loads(request.body) == {"model": "m", "input": "x", "encoding_format": "base64"}
+
+
+def test_provider_without_embeddings_says_so():
+    """The caller is told what to use instead."""
+    row = msgspec.structs.replace(PROVIDERS["openai"], name="acme", embeddings_path=None)
+
+    with pytest.raises(InvalidRequestError, match="acme offers no embeddings: use another"):
+        row.build_embeddings_request(EmbeddingsRequest(model="m", input="x"), CREDENTIALS)
+
+
+def test_unknown_provider_is_an_invalid_model():
+    """A name that other versions may serve is refused with what this one serves."""
+    assert provider_named("openai") is PROVIDERS["openai"]
+    with pytest.raises(InvalidModelError, match=r"'cohere' is not served .* 'openai', 'sandbox'"):
+        provider_named("cohere")
