@@ -31,7 +31,7 @@ from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.sweeper import Sweeper
 from ringside_proxy.services.threads import Threads
-from ringside_proxy.services.tokens import Tokens
+from ringside_proxy.services.tokens import Tokens, new_token
 from ringside_proxy.settings.schema import PROVIDERS, ProviderSettings, Settings
 from ringside_proxy.store import files
 from ringside_proxy.store.db import Database
@@ -46,7 +46,6 @@ HANDLERS_S: Final = 2.0
 LINE_BYTES_MAX: Final = 8190
 BACKLOG: Final = 1024
 LAG_EVERY_S: Final = 1.0
-SANDBOX_KEY: Final = "sandbox"
 
 
 class Proxy:
@@ -163,7 +162,7 @@ async def _router(
             base_url = f"http://127.0.0.1:{port}/v1"
         active[name] = ActiveProvider(
             provider=row,
-            credentials=Credentials(base_url=base_url, api_key=provider.api_key or SANDBOX_KEY),
+            credentials=Credentials(base_url=base_url, api_key=provider.api_key or new_token()),
             target=Target(
                 provider=name,
                 model="",

@@ -147,5 +147,6 @@ async def name_answer(request: web.Request, response: web.StreamResponse) -> Non
     if REQUEST_ID in request:
         elapsed_s = services(request).monotonic_s() - request[PROCESSING_STARTED]
         response.headers["x-request-id"] = request[REQUEST_ID]
+        response.headers["Server"] = "ringside"
         response.headers["openai-version"] = OPENAI_VERSION
         response.headers["openai-processing-ms"] = str(round(elapsed_s * 1000))

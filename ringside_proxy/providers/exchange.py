@@ -7,6 +7,7 @@ table, looked up along the exception's MRO.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from typing import Final, Generic, TypeVar
 
 import aiohttp
@@ -25,6 +26,7 @@ from ringside_proxy.system import Clock
 STREAM_BYTES_MAX: Final = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 ERROR_BODY_S_MAX: Final = 10.0
+BODY_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 EOF_GRACE_S: Final = 0.25
 """How long the end of the body is waited for after the last event: it saves a new TLS handshake."""
 
@@ -64,6 +66,10 @@ class Failure(msgspec.Struct, frozen=True):
     is_retryable: bool
 
 
+NOT_A_URL: Final = Failure(
+    ProviderUnavailableError, "has a `base_url` that is not an HTTP URL", False
+)
+
 TRANSPORT_ERRORS: Final = (aiohttp.ClientError, OSError)
 
 FAILURES: Final[dict[type[BaseException], Failure]] = {
@@ -80,9 +86,8 @@ FAILURES: Final[dict[type[BaseException], Failure]] = {
         ProviderUnavailableError, "closed the connection without an answer", True
     ),
     aiohttp.ClientPayloadError: Failure(ProviderBadReplyError, "broke off its answer", True),
-    aiohttp.InvalidURL: Failure(
-        ProviderUnavailableError, "has a `base_url` that is not a URL", False
-    ),
+    aiohttp.InvalidURL: NOT_A_URL,
+    aiohttp.NonHttpUrlClientError: NOT_A_URL,
     aiohttp.ClientError: Failure(
         ProviderBadReplyError, "sent an answer that is not HTTP as we know it", False
     ),
@@ -260,13 +265,18 @@ async def begin(
         request.method,
         request.url,
         headers=request.headers,
-        data=request.body or None,
+        data=_payload(request.body),
         allow_redirects=False,  # a redirect would carry the key to another host
         timeout=aiohttp.ClientTimeout(
             connect=timeouts.pool_s + timeouts.connect_s, sock_connect=timeouts.connect_s
         ),
         trace_request_ctx=on_connected,
     )
+
+
+def _payload(body: bytes) -> bytes | BytesIO | None:
+    """The body as aiohttp wants it: a large one is written piece by piece."""
+    return BytesIO(body) if len(body) > BODY_AT_ONCE_BYTES_MAX else body or None
 
 
 async def read_up_to(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:

@@ -10,6 +10,7 @@ from ringside_proxy.domain.errors import ProviderNotConfiguredError
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.client import Target
+from ringside_proxy.providers.registry import provider_named
 from ringside_proxy.providers.types import Credentials, Provider
 
 OUTPUT_TOKENS_RESERVED: Final = 4096
@@ -71,6 +72,7 @@ class ModelRouter:
         parsed = model_ref.parse(name, self._known, self.slots)
         slot = Slot(ref=parsed) if isinstance(parsed, ModelRef) else self.slots[parsed]
         ref = slot.ref
+        provider_named(ref.provider)
         active = self.active.get(ref.provider)
         if active is None:
             raise ProviderNotConfiguredError(

@@ -313,9 +313,9 @@ class RunSettings(
         Meta(description="What happens to a streamed run when its reader goes away."),
     ] = "cancel"
     when_busy: Annotated[
-        Literal["reject", "queue"],
+        Literal["reject", "queue", "replace"],
         Meta(
-            description="What happens to a second run on a busy thread; queue is not in effect yet."
+            description="What happens to a second run on a busy thread; only reject is in effect yet."
         ),
     ] = "reject"
 

@@ -11,7 +11,8 @@ from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import CompletionRequest, Credentials, Delta, HTTPRequest
 from tests.fakes import FakeClock, FakeUpstream
 
-API_KEY = "sk-test-0123456789"
+API_KEY = "a2c4e6g8-not-recognisable"
+"""Nothing about it says that it is a key."""
 
 
 class Caller:

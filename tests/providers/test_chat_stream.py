@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import (
@@ -292,6 +292,7 @@ SHAPED = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), SHAPED), max_size=4))
 def test_no_chunk_can_surprise(chunks):
     """Any JSON at all gives deltas or a ProviderError, and no delta is malformed."""

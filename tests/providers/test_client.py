@@ -252,6 +252,16 @@ async def test_error_with_status_200_is_an_error(caller, upstream, body, error, 
         await getattr(caller, kind)()
 
 
+async def test_large_requests_go_out(caller, upstream):
+    """Images travel inside requests."""
+    image = "A" * (3 * 1024 * 1024)
+    upstream.enqueue(text_reply("Hello"))
+
+    await caller.client.send(caller.target, caller.request(is_stream=False, text=image))
+
+    assert upstream.requests[0].body["messages"][0]["content"] == image
+
+
 async def test_connections_are_used_again(caller, upstream):
     """An answer that was read to its end leaves its connection to the next."""
     upstream.enqueue(*[text_reply("Hello there")] * 6)

@@ -2,7 +2,7 @@ from email.utils import formatdate
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import (
@@ -190,6 +190,7 @@ def test_provider_may_forbid_a_retry():
     assert error(503, None, x_should_retry="true").is_retryable
 
 
+@settings(deadline=None)
 @given(
     st.integers(200, 599),
     st.binary()

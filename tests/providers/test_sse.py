@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
@@ -35,6 +35,7 @@ def test_stream_is_cut_as_the_specification_says(raw, expected):
     assert events(raw) == expected
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.sampled_from([b"data: ab", b"\r\n", b"\n", b"\r", b":c", b"event: e", b"x"])),
     st.data(),
