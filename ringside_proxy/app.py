@@ -28,6 +28,7 @@ from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
+from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.sweeper import Sweeper
 from ringside_proxy.services.threads import Threads
@@ -70,7 +71,7 @@ class Proxy:
         await asyncio.wait({quiet, rush}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         rush.cancel()
-        self.services.runs.is_draining = True
+        await self.services.runs.refuse_new()
         await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
 
     async def _quiet(self) -> None:
@@ -81,7 +82,8 @@ class Proxy:
 
     def unready_reasons(self) -> list[str]:
         """Why no new traffic should come; never because of a provider."""
-        return ["draining"] if self.is_draining else []
+        reasons = {"draining": self.is_draining, "disk_full": self.services.db.is_full}
+        return [reason for reason, holds in reasons.items() if holds]
 
 
 @asynccontextmanager
@@ -120,13 +122,14 @@ async def _assemble(
     executor = RunExecutor(db, client, new_id, clock)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
     woken = asyncio.Event()
-    runs = Runs(db, live_runs, new_id, clock, woken.set)
+    shield = Shield()
+    runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
     traffic = middleware.Traffic()
     services = Services(
         db=db,
         tokens=tokens,
         assistants=Assistants(db, new_id),
-        threads=Threads(db, live_runs, new_id, woken.set),
+        threads=Threads(db, live_runs, new_id, shield, woken.set),
         runs=runs,
         live_runs=live_runs,
         completions=Completions(client, metrics),
@@ -240,6 +243,8 @@ async def _watch_loop(db: Database, metrics: Metrics, clock: Clock) -> None:
         await asyncio.sleep(LAG_EVERY_S)
         metrics.loop_lag_seconds.observe(max(0.0, clock.monotonic_s() - due_s))
         metrics.store_queue_depth.set(db.queue_depth)
+        metrics.store_wal_bytes.set(db.wal_bytes)
+        metrics.store_free_bytes.set(db.free_bytes)
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

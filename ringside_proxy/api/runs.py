@@ -78,7 +78,7 @@ async def submit_tool_outputs(request: web.Request) -> web.StreamResponse:
     body = await read_body(request, bodies.SubmitToolOutputs)
     begun = await services(request).runs.submit_tool_outputs(
         caller(request),
-        snapshot(request).router,
+        snapshot(request),
         thread_id(request),
         request.match_info["run_id"],
         [(output.tool_call_id, output.output or "") for output in body.tool_outputs],
@@ -119,8 +119,7 @@ async def _answer(
         await sse.write(response, sse.DONE)
         await response.write_eof()
     finally:
-        # Without effect on a run that has ended; the one way out for a client that has left.
-        services(request).runs.leave(begun.live, snapshot(request).settings.runs.on_disconnect)
+        services(request).runs.leave(begun, snapshot(request))
     return response
 
 

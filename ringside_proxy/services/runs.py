@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +18,7 @@ from ringside_proxy.services.live_runs import LiveRun, LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ModelRouter, Route
 from ringside_proxy.services.run_events import created_events, resumed_events
 from ringside_proxy.services.run_transactions import Ending, NewRun, finish
+from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import NewMessage, NewThread
 from ringside_proxy.store import assistants, runs, threads
@@ -65,6 +67,7 @@ class Runs:
         live_runs: LiveRuns,
         new_id: NewId,
         clock: Clock,
+        shield: Shield,
         wake_sweeper: Callable[[], None],
     ) -> None:
         self._wake_sweeper = wake_sweeper
@@ -72,7 +75,8 @@ class Runs:
         self._live_runs = live_runs
         self._new_id = new_id
         self._clock = clock
-        self.is_draining = False
+        self._shield = shield
+        self._is_draining = False
 
     async def create(
         self,
@@ -89,18 +93,24 @@ class Runs:
         ConversationLockedError, ConversationFullError, ShuttingDownError.
         """
         self._refuse_while_draining()
-        record, run, route = await self._db.write(self._create, caller, snapshot, thread, params)
-        live = self._live_runs.launch(run, route, is_streamed=is_streamed)
-        self._wake_sweeper()  # it may have to sleep shorter now
-        events = created_events(run)
-        if isinstance(thread, NewThread):
-            events.insert(0, StreamEvent("thread.created", record.thread))
-        return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+
+        async def begin() -> BegunRun:
+            record, run, route = await self._db.write(
+                self._create, caller, snapshot, thread, params
+            )
+            live = self._live_runs.launch(run, route, is_streamed=is_streamed)
+            self._wake_sweeper()  # it may have to sleep shorter now
+            events = created_events(run)
+            if isinstance(thread, NewThread):
+                events.insert(0, StreamEvent("thread.created", record.thread))
+            return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+
+        return await self._shield.finish(begin(), partial(self.leave, snapshot=snapshot))
 
     async def submit_tool_outputs(
         self,
         caller: Caller,
-        router: ModelRouter,
+        snapshot: Snapshot,
         thread_id: str,
         run_id: str,
         outputs: list[tuple[str, str]],
@@ -116,11 +126,15 @@ class Runs:
         def apply(tx: Tx) -> tuple[RunRecord, Any, Route]:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
             resumed, step = run_transactions.submit(tx, run, outputs, self._new_id)
-            return resumed, step, router.route(run.settings.model)
+            return resumed, step, snapshot.router.route(run.settings.model)
 
-        run, step, route = await self._db.write(apply)
-        live = self._live_runs.launch(run, route, is_streamed=is_streamed)
-        return BegunRun(run=runs.to_wire(run), first_events=resumed_events(run, step), live=live)
+        async def begin() -> BegunRun:
+            run, step, route = await self._db.write(apply)
+            live = self._live_runs.launch(run, route, is_streamed=is_streamed)
+            events = resumed_events(run, step)
+            return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+
+        return await self._shield.finish(begin(), partial(self.leave, snapshot=snapshot))
 
     async def cancel(self, caller: Caller, thread_id: str, run_id: str) -> Run:
         """The run as `cancelling`; it is `cancelled` as soon as its work has stopped.
@@ -132,9 +146,12 @@ class Runs:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
             return runs.move(tx, run, RunEvent.CANCEL)
 
-        run = await self._db.write(apply)
-        await self._stop(run_id, StopReason.CANCELLED, RunEvent.STOP)
-        return runs.to_wire(run)
+        async def cancel() -> Run:
+            run = await self._db.write(apply)
+            await self._stop(run_id, StopReason.CANCELLED, RunEvent.STOP)
+            return runs.to_wire(run)
+
+        return await self._shield.finish(cancel())
 
     async def update(
         self, caller: Caller, thread_id: str, run_id: str, metadata: dict[str, str] | None
@@ -149,12 +166,21 @@ class Runs:
 
         return await self._db.write(apply)
 
-    def leave(self, live: LiveRun, on_disconnect: str) -> None:
-        """The client that streamed a run is gone: cancel the run, or let it go on unheard."""
-        if live.channel is not None:
-            live.channel.detach()
-        if on_disconnect == "cancel":
-            live.stop(StopReason.CLIENT_GONE)
+    def leave(self, begun: BegunRun, snapshot: Snapshot) -> None:
+        """Nobody reads a streamed run any more: cancel it, or let it go on unheard.
+
+        Without effect on a run that has ended, or that nobody was to stream.
+        """
+        if begun.live.channel is None:
+            return
+        begun.live.channel.detach()
+        if snapshot.settings.runs.on_disconnect == "cancel":
+            begun.live.stop(StopReason.CLIENT_GONE)
+
+    async def refuse_new(self) -> None:
+        """Begin no more runs; returns once those that were being begun are at work."""
+        self._is_draining = True
+        await self._shield.wait()
 
     async def expire_due(self) -> float | None:
         """Expire what is due; seconds until the next run is, None if none is active."""
@@ -219,7 +245,7 @@ class Runs:
         return record, run_transactions.create(tx, record, new), route
 
     def _refuse_while_draining(self) -> None:
-        if self.is_draining:
+        if self._is_draining:
             raise ShuttingDownError(
                 "The proxy is shutting down and begins no new runs. Try again in a few seconds.",
                 retry_after_s=SHUTTING_DOWN_RETRY_AFTER_S,

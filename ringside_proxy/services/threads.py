@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.items import Item, MessageBody, message_object, parts_of
 from ringside_proxy.domain.messages import ContentPart, Message, MessageStatus
@@ -13,6 +13,7 @@ from ringside_proxy.domain.runs import RunEvent
 from ringside_proxy.domain.threads import Thread
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.run_transactions import Ending, finish
+from ringside_proxy.services.shield import Shield
 from ringside_proxy.store import items, runs, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.threads import ThreadRecord
@@ -55,12 +56,18 @@ def insert(
     tx: Tx, new_id: NewId, caller: Caller, new: NewThread, messages_max: int
 ) -> ThreadRecord:
     """Add a thread with its messages, in the transaction of whoever asks."""
-    customer = caller.customer or new.customer or new.metadata.get("user")
+    customer = caller.customer or new.customer or _customer_of(new.metadata)
     record = threads.insert(tx, new_id("conv"), caller, customer, new.metadata)
     threads.require_room(record, len(new.messages), messages_max)
     if new.messages:
         items.append(tx, record.seq, message_items(tx, new_id, new.messages))
     return msgspec.structs.replace(record, message_count=len(new.messages))
+
+
+def _customer_of(metadata: dict[str, str]) -> str | None:
+    """`metadata.user`, if it can be a customer's id; applications use the key for other things too."""
+    user = metadata.get("user", "")
+    return user if CUSTOMER_ID.fullmatch(user) else None
 
 
 class Threads:
@@ -71,8 +78,10 @@ class Threads:
         db: Database,
         live_runs: LiveRuns,
         new_id: NewId,
+        shield: Shield,
         on_deleted: Callable[[], None],
     ) -> None:
+        self._shield = shield
         self._db = db
         self._live_runs = live_runs
         self._new_id = new_id
@@ -97,19 +106,24 @@ class Threads:
         It cannot be found any more once this returns; its rows go in the background.
         """
 
-        active = self._db.get(_active_run_id, caller, thread_id)
-        if active is not None:
-            await self._live_runs.stop_and_wait(active, StopReason.THREAD_DELETED)
+        async def delete() -> None:
+            active = self._db.get(_active_run_id, caller, thread_id)
+            if active is not None:
+                await self._live_runs.stop_and_wait(active, StopReason.THREAD_DELETED)
+            begun_meanwhile = await self._db.write(apply)
+            if begun_meanwhile is not None:
+                await self._live_runs.stop_and_wait(begun_meanwhile, StopReason.THREAD_DELETED)
+            self._on_deleted()
 
-        def apply(tx: Tx) -> None:
+        def apply(tx: Tx) -> str | None:
             thread = threads.get(tx, thread_id, caller)
             run_id = runs.active_run_id(tx, thread)
             if run_id is not None:
                 finish(tx, run_id, None, Ending(event=RunEvent.CANCEL))
             threads.delete(tx, thread)
-            tx.after_commit.append(self._on_deleted)
+            return run_id
 
-        await self._db.write(apply)
+        await self._shield.finish(delete())
 
     async def add_message(
         self, caller: Caller, thread_id: str, new: NewMessage, messages_max: int

@@ -13,6 +13,7 @@ import asyncio
 import sqlite3
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
@@ -21,6 +22,7 @@ import aiosqlite
 
 from ringside_proxy.domain.errors import OverloadedError, StorageFullError
 from ringside_proxy.store import files
+from ringside_proxy.store.ballast import Ballast
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
 
@@ -63,6 +65,9 @@ class Database:
         self._waiting: deque[_Item] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._ballast = Ballast(path)
+        self.is_full = False
+        """The disk is full: the store only reads, until there is room again."""
 
     @classmethod
     async def open(
@@ -85,6 +90,7 @@ class Database:
                 await _connect(partial(files.open_reader, path)) for _ in range(READERS)
             ]
             self._inline = files.open_reader(path)
+            self._ballast.create()
         except BaseException as error:
             await self._release()
             if isinstance(error, sqlite3.DatabaseError):
@@ -102,6 +108,10 @@ class Database:
         """
         if self._is_closing:
             raise RuntimeError("the store is closed")
+        if self.is_full:
+            if not self._ballast.create():
+                raise storage_full()
+            self.is_full = False
         if len(self._waiting) >= WAITING_ITEMS_MAX:
             raise OverloadedError(
                 "Too many writes are waiting. Try again in a second.",
@@ -134,6 +144,17 @@ class Database:
         """How many writes wait."""
         return len(self._waiting)
 
+    @property
+    def free_bytes(self) -> int:
+        """What the disk has left."""
+        return self._ballast.free_bytes()
+
+    @property
+    def wal_bytes(self) -> int:
+        """How long the write-ahead log is."""
+        wal = Path(f"{self.path}-wal")
+        return wal.stat().st_size if wal.exists() else 0
+
     async def backup(self, target: Path) -> None:
         """A durable copy of the store as it is now. Raises StoreError if `target` exists."""
         reader = await _connect(partial(files.open_reader, self.path))
@@ -163,6 +184,10 @@ class Database:
                     self._writer, _run_batch, [item.call for item in batch], self._clock.now_ms()
                 )
                 self._observe(size, self._clock.monotonic_s() - started)
+                if any(isinstance(outcome.error, StorageFullError) for outcome in outcomes):
+                    self.is_full = True
+                    self._ballast.drop()
+                    await _on_thread(self._writer, _checkpoint)
                 for item, outcome in zip(batch, outcomes, strict=True):
                     _resolve(item.future, outcome)
         finally:
@@ -233,12 +258,17 @@ def _run_batch(
 def _translated(error: Exception) -> Exception:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return StorageFullError(
-            "The disk that holds the store is full or failing; nothing was stored. "
-            "Free some space and try again.",
-            retry_after_s=STORAGE_FULL_RETRY_AFTER_S,
-        )
+        return storage_full()
     return error
+
+
+def storage_full() -> StorageFullError:
+    """What callers are told while the disk is full."""
+    return StorageFullError(
+        "The disk that holds the store is full or failing; nothing was stored. "
+        "Free some space and try again.",
+        retry_after_s=STORAGE_FULL_RETRY_AFTER_S,
+    )
 
 
 def _resolve(future: "asyncio.Future[Any]", outcome: _Outcome) -> None:
@@ -276,5 +306,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _mark_clean(connection: sqlite3.Connection) -> None:
-    connection.execute("DELETE FROM store_meta WHERE key = 'open'")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    # A disk that is full now must not keep the process from ending.
+    with suppress(sqlite3.OperationalError):
+        connection.execute("DELETE FROM store_meta WHERE key = 'open'")
+        _checkpoint(connection)
+
+
+def _checkpoint(connection: sqlite3.Connection) -> None:
+    with suppress(sqlite3.OperationalError):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
