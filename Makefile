@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo run test check format lint lock bench clean
+.PHONY: demo run test test-python-sdks test-node node check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -16,8 +16,18 @@ demo: $(VENV)/.demo ## A whole conversation with the official SDK; needs no key 
 run: $(VENV)/.demo ## Serves with config/ringside.yaml
 	@$(BIN)/ringside serve -c config/ringside.yaml
 
-test: $(VENV)/.dev ## Every test
+test: $(VENV)/.dev ## Every test; the Node suites only where node and npm are
 	@$(BIN)/python -m pytest
+
+test-python-sdks: $(VENV)/.dev ## The official Python SDKs, oldest to newest, against a real server
+	@$(BIN)/python -m pytest tests/e2e/test_python_sdks.py
+
+test-node: node ## The official Node SDKs, oldest to newest, against a real server
+	@$(BIN)/python -m pytest tests/e2e/test_node_sdks.py
+
+node: $(VENV)/.dev ## Installs what the Node suites need (as root on Debian, node and npm too)
+	@command -v node npm >/dev/null || { apt-get -qq update && apt-get -qq install -y nodejs npm; }
+	@$(BIN)/python tests/e2e/sdks.py node
 
 check: lint test ## Format, lint, types, floors, tests
 
@@ -36,6 +46,8 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --extra demo --group build -c requirements.lock -o requirements-demo.lock
 	@$(LOCK) pyproject.toml --extra demo --group build --group dev -c requirements-demo.lock -o requirements-dev.lock
+	@for given in tests/e2e/sdk_python/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
+	@cd tests/e2e/sdk_node && npm install --package-lock-only
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
        --no-emit-index-url --no-emit-find-links --python-version 3.11
@@ -57,4 +69,4 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
 	@touch $@
 
 clean: ## Removes what the targets made
-	@rm -rf $(VENV) .venvs tests/e2e/node/*/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venvs tests/e2e/sdk_node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
