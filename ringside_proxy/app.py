@@ -19,11 +19,15 @@ from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.model_ref import ModelRef, parse
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
+from ringside_proxy.providers.openai_compatible import azure_base_url
 from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
-from ringside_proxy.providers.types import Credentials
+from ringside_proxy.providers.registry import with_deployments
+from ringside_proxy.providers.types import Credentials, Provider
 from ringside_proxy.sandbox import server as sandbox_server
+from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
+from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
 from ringside_proxy.services.run_executor import RunExecutor
@@ -46,7 +50,9 @@ HANDLERS_S: Final = 2.0
 """How long cancelled handlers may take to end, after the drain."""
 LINE_BYTES_MAX: Final = 8190
 BACKLOG: Final = 1024
+BODY_S_MAX: Final = 30.0
 LAG_EVERY_S: Final = 1.0
+SANDBOX: Final = "sandbox"
 
 
 class Proxy:
@@ -71,6 +77,11 @@ class Proxy:
         await asyncio.wait({quiet, rush}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         quiet.cancel()
         rush.cancel()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Begin no more runs, and end those that are at work."""
+        self.is_draining = True
         await self.services.runs.refuse_new()
         await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
 
@@ -87,7 +98,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterator[Proxy]:
+async def running(
+    settings: Settings, clock: Clock | None = None, *, body_s_max: float = BODY_S_MAX
+) -> AsyncIterator[Proxy]:
     """The proxy, serving while the block runs. Raises StoreError, OSError for a taken port."""
     clock, new_id = clock or SystemClock(), system_ids()
     metrics = Metrics(__version__)
@@ -100,9 +113,11 @@ async def running(settings: Settings, clock: Clock | None = None) -> AsyncIterat
         client = ProviderClient(clock, system_uniform(), observe=metrics.upstream_done)
         stack.push_async_callback(client.close)
         snapshot = Snapshot(settings, await _router(settings, stack, clock, new_id))
-        proxy = await _assemble(stack, snapshot, db, client, metrics, clock, new_id)
-        await proxy.services.runs.recover(snapshot.router)
+        proxy = await _assemble(
+            stack, snapshot, db, client, metrics, clock, new_id, body_s_max=body_s_max
+        )
         await _listen(stack, proxy, settings)
+        stack.push_async_callback(proxy.stop)
         yield proxy
 
 
@@ -114,12 +129,15 @@ async def _assemble(
     metrics: Metrics,
     clock: Clock,
     new_id: NewId,
+    *,
+    body_s_max: float,
 ) -> Proxy:
-    """Build the services and start what works in the background."""
+    """Build the services, recover what a dead process left, start what works in the background."""
     settings = snapshot.settings
     tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
     tokens.load(settings.auth.tokens)
-    executor = RunExecutor(db, client, new_id, clock)
+    answers = Answers(client, new_id, Schemas())
+    executor = RunExecutor(db, answers, new_id, clock)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
     woken = asyncio.Event()
     shield = Shield()
@@ -132,14 +150,16 @@ async def _assemble(
         threads=Threads(db, live_runs, new_id, shield, woken.set),
         runs=runs,
         live_runs=live_runs,
-        completions=Completions(client, metrics),
+        completions=Completions(db, client, answers, new_id, clock, metrics),
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,
         snapshot=lambda: snapshot,
         unready_reasons=lambda: proxy.unready_reasons(),
+        body_s_max=body_s_max,
     )
     proxy = Proxy(services, traffic)
+    await runs.recover(snapshot.router)
     sweeper = Sweeper(db, runs, clock, woken)
     for work in (sweeper.run(), _watch_loop(db, metrics, clock)):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
@@ -156,13 +176,16 @@ async def _router(
     """The providers that are on and the slots; starts the sandbox if it is one of them."""
     active: dict[str, ActiveProvider] = {}
     for name, provider in settings.providers.items():
-        row = PROVIDER_TABLE.get(name)
-        if row is None:
+        if name not in PROVIDER_TABLE:
             continue
-        base_url = provider.base_url or row.base_url
-        if base_url is None:
+        models = {alias: behind.base_model for alias, behind in provider.deployments.items()}
+        row = with_deployments(PROVIDER_TABLE[name], models)
+        base_url = _base_url(provider, row)
+        if base_url is None and name == SANDBOX:
             port = await stack.enter_async_context(sandbox_server.serve(clock, new_id))
             base_url = f"http://127.0.0.1:{port}/v1"
+        if base_url is None:
+            continue
         active[name] = ActiveProvider(
             provider=row,
             credentials=Credentials(base_url=base_url, api_key=provider.api_key or new_token()),
@@ -177,7 +200,14 @@ async def _router(
         alias: Slot(ref=_slot_ref(slot.model), params=slot.params)
         for alias, slot in settings.slots.items()
     }
-    return ModelRouter(PROVIDERS, active, slots)
+    repairs_max = settings.structured_output.max_retries
+    return ModelRouter(PROVIDERS, active, slots, repairs_max)
+
+
+def _base_url(provider: ProviderSettings, row: Provider) -> str | None:
+    if provider.base_url is None and provider.endpoint is not None:
+        return azure_base_url(provider.endpoint)
+    return provider.base_url or row.base_url
 
 
 def _slot_ref(name: str) -> ModelRef:

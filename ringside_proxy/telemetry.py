@@ -35,6 +35,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "text"]
 
 OUR_LOGGER: Final = "ringside_proxy"
+HTTP_SERVER_LOGGER: Final = "aiohttp.server"
 LOG_TEXT_CHARS_MAX: Final = 2_000
 STACK_FRAMES_MAX: Final = 50
 STACK_ERRORS_MAX: Final = 10
@@ -97,6 +98,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat, stream: TextIO) ->
     handler.setFormatter(JSONLines() if log_format == "json" else TextLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger(OUR_LOGGER).setLevel(level.upper())
+    # It logs a stack for every request that is no HTTP: clients could fill the disk with those.
+    logging.getLogger(HTTP_SERVER_LOGGER).setLevel(logging.CRITICAL)
 
 
 class JSONLines(logging.Formatter):

@@ -215,6 +215,7 @@ def test_ci_runs_lint_demo_and_tests_without_asking() -> None:
     assert [line for line in lines if line.startswith("make ")] == [
         "make lint",
         "make demo",
+        "make node",
         "make test",
     ]
 

@@ -231,12 +231,14 @@ def test_a_stack_of_errors_in_a_circle_ends() -> None:
 
 
 def test_a_library_s_words_are_kept_short(configured: Configure) -> None:
-    """Of a library's record only the fixed first line is shown, and only from warnings on."""
+    """Of a library's record only the fixed first line is shown, from warnings on; of requests that
+    are no HTTP, which clients can send without end, nothing."""
     stream = configured("debug")
 
     logging.getLogger("aiohttp.access").info("GET /secret")
     logging.getLogger("asyncio").error("Task failed\nfuture: %s", "CANARY")
-    logging.getLogger("aiohttp.server").warning("Error from %s", "CANARY")
+    logging.getLogger("aiohttp.client").warning("Error from %s", "CANARY")
+    logging.getLogger("aiohttp.server").error("Error handling request from %s", "CANARY")
 
     assert [line["message"] for line in lines(stream)] == ["Task failed", "Error from %s"]
 

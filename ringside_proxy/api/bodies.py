@@ -111,11 +111,11 @@ class JSONObjectFormat(Typed, frozen=True, kw_only=True, tag="json_object"):
 
 
 class JSONSchemaSpec(Body, frozen=True, kw_only=True):
-    """A schema that answers have to meet. Null and absent are kept apart: it is echoed as given."""
+    """A schema that answers have to meet. Of `strict`, null and absent are echoed as given."""
 
     name: Identifier
-    description: str | UnsetType | None = UNSET
-    schema: dict[str, Any] | UnsetType | None = UNSET
+    description: str | None = None
+    schema: dict[str, Any] | None = None
     strict: bool | UnsetType | None = UNSET
 
 
@@ -326,25 +326,159 @@ class OpenBody(Struct, frozen=True, kw_only=True):
     apart: ClassVar[frozenset[str]]
 
 
-class StreamOptions(Struct, frozen=True, kw_only=True):
+class Open(Struct, frozen=True, kw_only=True):
+    """A part of a body that goes on to a provider; its other keys are the provider's business."""
+
+
+class StreamOptions(Open, frozen=True, kw_only=True):
     """Whether the last chunk of a stream carries the usage."""
 
     include_usage: bool | None = None
 
 
-class ChatCompletion(OpenBody, frozen=True, kw_only=True):
-    """POST /v1/chat/completions: what routing and money depend on."""
+class ChatTextPart(Open, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Text."""
 
-    apart = frozenset({"model", "messages", "stream", "stream_options", "user"})
+    text: str
+
+
+class ChatRefusalPart(Open, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
+    """An earlier refusal."""
+
+    refusal: str
+
+
+class ChatImageURL(Open, frozen=True, kw_only=True):
+    """An image by address, https or data."""
+
+    url: Annotated[str, Meta(min_length=1)]
+    detail: str | None = None
+
+
+class ChatImagePart(Open, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
+    """An image."""
+
+    image_url: ChatImageURL
+
+
+class ChatAudioPart(Open, frozen=True, kw_only=True, tag_field="type", tag="input_audio"):
+    """Sound, for the providers that hear."""
+
+    input_audio: dict[str, Any]
+
+
+class ChatFilePart(Open, frozen=True, kw_only=True, tag_field="type", tag="file"):
+    """A document, for the providers that read it."""
+
+    file: dict[str, Any]
+
+
+ChatTexts: TypeAlias = str | list[ChatTextPart]
+
+
+class ChatSystemMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="system"):
+    """Instructions."""
+
+    content: ChatTexts
+
+
+class ChatDeveloperMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="developer"):
+    """Instructions, by their newer name."""
+
+    content: ChatTexts
+
+
+class ChatUserMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="user"):
+    """What the user said and showed."""
+
+    content: str | list[ChatTextPart | ChatImagePart | ChatAudioPart | ChatFilePart]
+
+
+class ChatCalledFunction(Open, frozen=True, kw_only=True):
+    """A call, with its arguments as the JSON text that the model wrote."""
+
+    name: str
+    arguments: str
+
+
+class ChatToolCall(Open, frozen=True, kw_only=True):
+    """A function call of an earlier answer."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: ChatCalledFunction
+
+
+class ChatAssistantMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
+    """What the model said and called."""
+
+    content: str | list[ChatTextPart | ChatRefusalPart] | None = None
+    refusal: str | None = None
+    tool_calls: list[ChatToolCall] | None = None
+
+
+class ChatToolMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="tool"):
+    """What a called function returned."""
+
+    tool_call_id: str
+    content: ChatTexts
+
+
+ChatMessage: TypeAlias = (
+    ChatSystemMessage
+    | ChatDeveloperMessage
+    | ChatUserMessage
+    | ChatAssistantMessage
+    | ChatToolMessage
+)
+
+
+class ChatFunctionSpec(Open, frozen=True, kw_only=True):
+    """A function that the model may call."""
+
+    name: Identifier
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class ChatTool(Open, frozen=True, kw_only=True):
+    """A tool: functions alone are served."""
+
+    type: Literal["function"]
+    function: ChatFunctionSpec
+
+
+class ChatCompletion(OpenBody, frozen=True, kw_only=True):
+    """POST /v1/chat/completions: what is looked into on the way to a provider, and no more."""
+
+    apart = frozenset({"model", "stream", "stream_options", "user"})
 
     model: Model
-    messages: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], Meta(min_length=1)]
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: User | None = None
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     n: Count | None = None
+    tools: Annotated[list[ChatTool], Meta(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: JSONObjectFormat | JSONSchemaFormat | TextFormat | None = None
+    temperature: Temperature | None = None
+    top_p: TopP | None = None
+    presence_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Meta(ge=-2, le=2)] | None = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    logit_bias: dict[str, Any] | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    thinking: dict[str, Any] | None = None
+    thinking_budget: int | None = None
+    service_tier: str | None = None
 
 
 class Embeddings(OpenBody, frozen=True, kw_only=True):

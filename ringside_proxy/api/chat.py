@@ -1,14 +1,13 @@
-"""/v1/chat/completions and /v1/embeddings: passed on as bytes."""
-
-from typing import Any
+"""/v1/chat/completions and /v1/embeddings."""
 
 from aiohttp import web
 
 from ringside_proxy.api import bodies, sse
-from ringside_proxy.api.context import REQUEST_ID, customer, services, snapshot
+from ringside_proxy.api.context import REQUEST_ID, caller, customer, services, snapshot
 from ringside_proxy.api.errors import envelope_of
 from ringside_proxy.api.request import read_open_body
-from ringside_proxy.domain.errors import ProviderError
+from ringside_proxy.domain.errors import RingsideError
+from ringside_proxy.services.completions import ChatCall
 from ringside_proxy.services.model_routing import Route
 
 
@@ -16,13 +15,19 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body, params = await read_open_body(request, bodies.ChatCompletion)
     customer(request, body.user)
-    route = snapshot(request).router.route(body.model)
-    if body.stream:
-        return await _stream(request, body, params, route)
-    answer = await services(request).completions.chat(
-        route, body.messages, params, request[REQUEST_ID]
+    options = body.stream_options
+    call = ChatCall(
+        route=snapshot(request).router.route(body.model),
+        messages=params.pop("messages"),
+        params=params,
+        request_id=request[REQUEST_ID],
+        owner=caller(request).owner,
+        include_usage=bool(options and options.include_usage),
     )
-    return _relayed(answer, route)
+    if body.stream:
+        return await _stream(request, call)
+    answer = await services(request).completions.chat(call)
+    return _answer(answer, call.route, call.dropped_params)
 
 
 async def create_embeddings(request: web.Request) -> web.Response:
@@ -33,35 +38,33 @@ async def create_embeddings(request: web.Request) -> web.Response:
     answer = await services(request).completions.embeddings(
         route, body.input, params, request[REQUEST_ID]
     )
-    return _relayed(answer, route)
+    return _answer(answer, route)
 
 
-async def _stream(
-    request: web.Request, body: bodies.ChatCompletion, params: dict[str, Any], route: Route
-) -> web.StreamResponse:
+async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     """Headers go out with the first frame that says something: until then an error has a status."""
-    options = body.stream_options
-    async with services(request).completions.chat_stream(
-        route,
-        body.messages,
-        params,
-        request[REQUEST_ID],
-        include_usage=bool(options and options.include_usage),
-    ) as batches:
-        response = web.StreamResponse(headers=sse.HEADERS | _headers(route))
+    async with services(request).completions.chat_stream(call) as batches:
+        response = web.StreamResponse(
+            headers=sse.HEADERS | _headers(call.route, call.dropped_params)
+        )
         await response.prepare(request)
         try:
             async for frames in batches:
-                await sse.write(response, b"".join(frames))
-        except ProviderError as error:
+                await sse.write(response, frames)
+        except RingsideError as error:
             await sse.write(response, sse.data_frame(envelope_of(error)))
         await response.write_eof()
     return response
 
 
-def _relayed(answer: bytes, route: Route) -> web.Response:
-    return web.Response(body=answer, content_type="application/json", headers=_headers(route))
+def _answer(answer: bytes, route: Route, dropped_params: tuple[str, ...] = ()) -> web.Response:
+    return web.Response(
+        body=answer, content_type="application/json", headers=_headers(route, dropped_params)
+    )
 
 
-def _headers(route: Route) -> dict[str, str]:
-    return {"x-ringside-model": str(route.ref)}
+def _headers(route: Route, dropped_params: tuple[str, ...]) -> dict[str, str]:
+    headers = {"x-ringside-model": str(route.ref)}
+    if dropped_params:
+        headers["x-ringside-dropped-params"] = ", ".join(dropped_params)
+    return headers

@@ -35,12 +35,14 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     monotonic_s: Callable[[], float]
     snapshot: Callable[[], Snapshot]
     unready_reasons: Callable[[], list[str]]
+    body_s_max: float
+    """How long a request's body may take to arrive."""
 
 
 SERVICES: Final = web.AppKey("services", Services)
-CALLER: Final = "caller"
-REQUEST_ID: Final = "request_id"
-SNAPSHOT: Final = "snapshot"
+CALLER: Final = web.RequestKey("caller", Caller)
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+SNAPSHOT: Final = web.RequestKey("snapshot", Snapshot)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,14 +56,12 @@ def services(request: web.Request) -> Services:
 
 def caller(request: web.Request) -> Caller:
     """Who calls; set by the authentication."""
-    found: Caller = request[CALLER]
-    return found
+    return request[CALLER]
 
 
 def snapshot(request: web.Request) -> Snapshot:
     """The configuration as it was when the request came."""
-    found: Snapshot = request[SNAPSHOT]
-    return found
+    return request[SNAPSHOT]
 
 
 def customer(request: web.Request, user: str | None) -> str | None:

@@ -129,8 +129,13 @@ def tool_choice(given: bodies.ToolChoice | None) -> str | dict[str, Any]:
 
 
 def response_format(given: bodies.ResponseFormat | None) -> str | dict[str, Any]:
-    """The format as it is echoed: as it was given."""
-    return _echo(given)
+    """The format as it is echoed: as it was given, but for nulls that OpenAI's schema forbids."""
+    echo = _echo(given)
+    if isinstance(echo, dict) and "json_schema" in echo:
+        spec = echo["json_schema"].items()
+        kept = {name: value for name, value in spec if value is not None or name == "strict"}
+        return echo | {"json_schema": kept}
+    return echo
 
 
 def _echo(given: bodies.ToolChoice | bodies.ResponseFormat | None) -> str | dict[str, Any]:

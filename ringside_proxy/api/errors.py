@@ -14,6 +14,7 @@ STATUS_AND_TYPE: Final[dict[type[errors.RingsideError], tuple[int, str]]] = {
     errors.PermissionDeniedError: (403, "permission_error"),
     errors.ConversationLockedError: (409, "conflict_error"),
     errors.ConversationFullError: (409, "conflict_error"),
+    errors.ResponseSchemaValidationFailedError: (422, "invalid_request_error"),
     errors.RequestTimeoutError: (408, "invalid_request_error"),
     errors.RequestTooLargeError: (413, "invalid_request_error"),
     errors.UnavailableError: (503, "server_error"),
@@ -45,7 +46,10 @@ def envelope(message: str, error_type: str, param: str | None, code: str | None)
 
 def envelope_of(error: errors.RingsideError) -> dict[str, Any]:
     """The body of an error."""
-    return envelope(error.message, status_and_type(error)[1], error.param, error.code)
+    body = envelope(error.message, status_and_type(error)[1], error.param, error.code)
+    if isinstance(error, errors.ResponseSchemaValidationFailedError):
+        body["error"]["content"] = error.content
+    return body
 
 
 def error_response(error: errors.RingsideError) -> web.Response:

@@ -19,10 +19,10 @@ logger = logging.getLogger(__name__)
 
 GIVEN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 REQUESTS_AT_ONCE_MAX: Final = 2_000
-ERROR_CODE: Final = "error_code"
+ERROR_CODE: Final = web.RequestKey("error_code", str)
 CLIENT_CLOSED_REQUEST: Final = 499
 OPENAI_VERSION: Final = "2020-10-01"
-PROCESSING_STARTED: Final = "started_s"
+PROCESSING_STARTED: Final = web.RequestKey("started_s", float)
 
 
 class Traffic:
@@ -98,7 +98,8 @@ async def errors_as_openai(request: web.Request, handler: Handler) -> web.Stream
         if isinstance(error, ConversationLockedError):
             services(request).metrics.run_lock_conflicts_total.inc()
         services(request).metrics.error_answered(error.code)
-        request[ERROR_CODE] = error.code
+        if error.code is not None:
+            request[ERROR_CODE] = error.code
         return error_response(error)
     except web.HTTPException as error:
         return _of_aiohttp(request, error)

@@ -7,6 +7,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from ringside_proxy.api.bodies import OpenBody
+from ringside_proxy.api.context import services
 from ringside_proxy.api.decode import decode_body, decode_open_body
 from ringside_proxy.domain.errors import (
     InvalidRequestError,
@@ -14,7 +15,6 @@ from ringside_proxy.domain.errors import (
     RequestTooLargeError,
 )
 
-BODY_S_MAX: Final = 30.0
 INLINE_BYTES_MAX: Final = 1024 * 1024
 """Larger bodies are decoded in a thread: other requests must not wait for them."""
 
@@ -45,17 +45,23 @@ async def read_open_body(
 
 async def _read(request: web.Request) -> bytes:
     # aiohttp waits for a body for ever: a half-sent one would keep its handler and memory.
+    seconds_max = services(request).body_s_max
     try:
-        async with asyncio.timeout(BODY_S_MAX):
+        async with asyncio.timeout(seconds_max):
             return await request.read()
     except TimeoutError:
         raise RequestTimeoutError(
-            f"The request body did not arrive within {BODY_S_MAX:.0f} seconds. Send it again."
+            f"The request body did not arrive within {seconds_max:g} seconds. Send it again."
         ) from None
-    except web.HTTPRequestEntityTooLarge as error:
+    except web.HTTPRequestEntityTooLarge:
         raise RequestTooLargeError(
-            f"The request body is larger than {error.text or 'the limit'}. "
+            f"The request body is larger than {request.client_max_size} bytes. "
             "Send less, or raise server.max_body in the configuration."
+        ) from None
+    except web.RequestPayloadError:
+        raise InvalidRequestError(
+            "The request body could not be read: it is not what its Content-Encoding or "
+            "Transfer-Encoding says."
         ) from None
 
 

@@ -1,7 +1,8 @@
 """/v1/tokens: Ringside's own; developers only."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Final, Literal
 
+import msgspec
 from aiohttp import web
 from msgspec import Meta
 
@@ -9,11 +10,13 @@ from ringside_proxy.api.bodies import Body
 from ringside_proxy.api.context import json_response, services, snapshot
 from ringside_proxy.api.decode import decode_query
 from ringside_proxy.api.request import read_body
-from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.domain.lists import ListQuery, page_of_all
 from ringside_proxy.services.tokens import configured_id, require_customer
 from ringside_proxy.settings.schema import TokenSettings
 from ringside_proxy.store import tokens as store
 from ringside_proxy.store.tokens import TokenRecord
+
+EXPIRES_IN_S_MAX: Final = 100 * 365 * 24 * 3600
 
 
 class CreateToken(Body, frozen=True, kw_only=True):
@@ -22,7 +25,22 @@ class CreateToken(Body, frozen=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     role: Literal["developer", "client"] = "developer"
     customer: Annotated[str, Meta(min_length=1, max_length=256)] | None = None
-    expires_in: Annotated[int, Meta(ge=1)] | None = None
+    expires_in: Annotated[int, Meta(ge=1, le=EXPIRES_IN_S_MAX)] | None = None
+
+
+class TokenObject(msgspec.Struct, frozen=True, kw_only=True):
+    """`token`; the token itself only in the answer that made it."""
+
+    id: str
+    object: Literal["token"] = "token"
+    name: str
+    role: Literal["developer", "client"]
+    customer: str | None
+    created_at: int | None = None
+    expires_at: int | None = None
+    last_used_at: int | None = None
+    source: Literal["api", "config"]
+    token: str | msgspec.UnsetType = msgspec.UNSET
 
 
 async def create(request: web.Request) -> web.Response:
@@ -32,7 +50,7 @@ async def create(request: web.Request) -> web.Response:
     minted = await services(request).tokens.mint(
         body.name, body.role, body.customer, body.expires_in
     )
-    return json_response(_wire_object(minted.record) | {"token": minted.token})
+    return json_response(msgspec.structs.replace(_minted(minted.record), token=minted.token))
 
 
 async def delete(request: web.Request) -> web.Response:
@@ -43,45 +61,31 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def index(request: web.Request) -> web.Response:
-    """GET /v1/tokens: those minted here, then, on the last page, those of the configuration."""
-    records, has_more = services(request).db.get(store.page, decode_query(request.query, ListQuery))
-    data = [_wire_object(record) for record in records]
-    if not has_more:
-        data += [_configured(token) for token in snapshot(request).settings.auth.tokens]
-    return json_response(
-        {
-            "object": "list",
-            "data": data,
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-            "has_more": has_more,
-        }
+    """GET /v1/tokens: those minted here, newest first, then those of the configuration."""
+    query = decode_query(request.query, ListQuery)
+    minted = await services(request).db.read(store.every)
+    configured = snapshot(request).settings.auth.tokens
+    every = [*map(_minted, reversed(minted)), *map(_configured, configured)]
+    return json_response(page_of_all(every, query, "token"))
+
+
+def _minted(record: TokenRecord) -> TokenObject:
+    return TokenObject(
+        id=record.id,
+        name=record.name,
+        role=record.role,
+        customer=record.customer,
+        created_at=record.created_ms // 1000,
+        expires_at=None if record.expires_ms is None else record.expires_ms // 1000,
+        source="api",
     )
 
 
-def _wire_object(record: TokenRecord) -> dict[str, Any]:
-    return {
-        "id": record.id,
-        "object": "token",
-        "name": record.name,
-        "role": record.role,
-        "customer": record.customer,
-        "created_at": record.created_ms // 1000,
-        "expires_at": None if record.expires_ms is None else record.expires_ms // 1000,
-        "last_used_at": None,
-        "source": "api",
-    }
-
-
-def _configured(token: TokenSettings) -> dict[str, Any]:
-    return {
-        "id": configured_id(token),
-        "object": "token",
-        "name": token.name,
-        "role": token.role,
-        "customer": token.customer,
-        "created_at": None,
-        "expires_at": None,
-        "last_used_at": None,
-        "source": "config",
-    }
+def _configured(token: TokenSettings) -> TokenObject:
+    return TokenObject(
+        id=configured_id(token),
+        name=token.name,
+        role=token.role,
+        customer=token.customer,
+        source="config",
+    )

@@ -10,6 +10,7 @@
     ├── NotFoundError
     ├── AuthenticationError
     ├── PermissionDeniedError
+    ├── ResponseSchemaValidationFailedError   the model's answer is not what was asked for
     ├── ConversationLockedError        a second run on a busy thread
     ├── ConversationFullError
     ├── RequestTooLargeError
@@ -107,6 +108,17 @@ class PermissionDeniedError(RingsideError):
     """The token is valid but may not do this."""
 
     default_code = "insufficient_permissions"
+
+
+class ResponseSchemaValidationFailedError(RingsideError):
+    """The model's answer does not meet `response_format` or `tool_choice`, also when asked again."""
+
+    default_code = "response_schema_validation_failed"
+    is_retryable_by_client = False
+
+    def __init__(self, message: str, *, content: str) -> None:
+        super().__init__(message, param="response_format")
+        self.content = content
 
 
 class ConversationLockedError(RingsideError):

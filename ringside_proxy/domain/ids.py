@@ -4,7 +4,20 @@ from collections.abc import Callable
 from typing import Final, Literal
 
 Prefix = Literal[
-    "asst", "thread", "conv", "msg", "run", "step", "call", "resp", "fc", "fco", "evt", "tok", "req"
+    "asst",
+    "thread",
+    "conv",
+    "msg",
+    "run",
+    "step",
+    "call",
+    "resp",
+    "fc",
+    "fco",
+    "evt",
+    "tok",
+    "req",
+    "chatcmpl",
 ]
 ID_BYTES: Final = 12
 

@@ -31,7 +31,8 @@ def parse(name: str, providers: Collection[str], slots: Collection[str]) -> Mode
         return alias
     if name.startswith(PROVIDER_SCHEME):
         provider, slash, model = name.removeprefix(PROVIDER_SCHEME).partition("/")
-        if not slash or not model:
+        # What is not printable could not stand in `x-ringside-model`.
+        if not slash or not model or not model.isprintable():
             raise InvalidModelError(
                 f"Invalid model '{name}': write 'fc:<provider>/<model>', "
                 "for example 'fc:openai/gpt-4o-mini'.",

@@ -1,7 +1,7 @@
 """Chat-completions chunks to canonical deltas, for every provider that speaks OpenAI's dialect.
 
 What differs between them is smoothed here: calls that come whole, without an index or an id, with
-arguments as an object; finish words; reasoning under two names; errors inside a stream.
+arguments as an object; finish words; reasoning in four places; errors inside a stream.
 Source: the vendors' streaming pages and SDK types, read 2026-11-21.
 """
 
@@ -17,6 +17,8 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.chat_messages import ReplayField
+from ringside_proxy.providers.chat_reasoning import Replay, ThinkTags
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
@@ -51,6 +53,7 @@ FAILURES: Final = frozenset({"error", "insufficient_system_resource"})
 """Finish words that say the provider failed, not that the model is done."""
 
 NO_IDS: Final = frozenset({"", "null"})
+PLACE_DIGITS_MAX: Final = 3
 
 
 class _Call(msgspec.Struct):
@@ -66,9 +69,18 @@ class _Call(msgspec.Struct):
 class ChatStreamDecoder:
     """One streamed answer. What came before an error is handed out before the error is raised."""
 
-    def __init__(self, provider: str, new_id: NewId) -> None:
+    def __init__(
+        self,
+        provider: str,
+        new_id: NewId,
+        *,
+        replay: ReplayField | None = None,
+        think_tags: bool = False,
+    ) -> None:
         self._provider = provider
         self._new_id = new_id
+        self._replay = Replay(replay)
+        self._tags = ThinkTags() if think_tags else None
         self._sse = SSEDecoder(provider)
         self._calls: list[_Call] = []
         self._is_finished = False
@@ -120,16 +132,16 @@ class ChatStreamDecoder:
         for choice in _dicts(chunk.get("choices"))[:1]:
             if not self._is_finished:
                 self._choice(choice, deltas)
-        if usage := token_usage(chunk.get("usage")):
+        if usage := token_usage(_usage_of(chunk)):
             deltas.append(UsageDelta(usage))
 
     def _choice(self, choice: dict[str, Any], deltas: list[Delta]) -> None:
+        if choice.get("error"):
+            raise error_from_frame(self._provider, choice)
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
-                deltas.append(ReasoningDelta(reasoning))
-            if content := _text(delta, "content"):
-                deltas.append(TextDelta(content))
+            self._reasoning(delta, deltas)
+            self._content(delta.get("content"), deltas)
             if refusal := _text(delta, "refusal"):
                 deltas.append(RefusalDelta(refusal))
             for fragment in _dicts(delta.get("tool_calls")):
@@ -138,6 +150,35 @@ class ChatStreamDecoder:
         # An empty word after calls is xAI's way to say `tool_calls`; otherwise it says nothing.
         if isinstance(reason, str) and (reason or self._calls):
             self._finish(reason, deltas)
+
+    def _reasoning(self, delta: dict[str, Any], deltas: list[Delta]) -> None:
+        if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
+            self._replay.text(reasoning)
+            deltas.append(ReasoningDelta(reasoning))
+        self._replay.details(_dicts(delta.get("reasoning_details")))
+
+    def _content(self, content: Any, deltas: list[Delta]) -> None:
+        """Text, or Mistral's list of texts and thoughts."""
+        for part in _dicts(content):
+            if part.get("type") == "thinking":
+                thought = "".join(_text(piece, "text") for piece in _dicts(part.get("thinking")))
+                self._replay.thinking(part, thought)
+                if thought:
+                    deltas.append(ReasoningDelta(thought))
+            elif text := _text(part, "text"):
+                deltas.append(TextDelta(text))
+        if isinstance(content, str) and content:
+            deltas += self._tagged(content) if self._tags else [TextDelta(content)]
+
+    def _tagged(self, content: str) -> list[Delta]:
+        return self._told(self._tags.feed(content) if self._tags else [])
+
+    def _told(self, deltas: list[Delta]) -> list[Delta]:
+        """`deltas`, with the reasoning among them kept for the next turn."""
+        for delta in deltas:
+            if isinstance(delta, ReasoningDelta):
+                self._replay.text(delta.text)
+        return deltas
 
     def _fragment(self, fragment: dict[str, Any], deltas: list[Delta]) -> None:
         call = self._call_of(fragment)
@@ -166,7 +207,8 @@ class ChatStreamDecoder:
         # Together types it as a float.
         index = int(given) if isinstance(given, int | float) and isfinite(given) else None
         call_id = _text(fragment, "id")
-        if call_id in NO_IDS:
+        # A place in a list is no id: it comes again with the next answer.
+        if call_id in NO_IDS or (len(call_id) <= PLACE_DIGITS_MAX and call_id.isdigit()):
             call_id = ""
         for call in reversed(self._calls):
             same_place = index is None or call.provider_index == index
@@ -186,6 +228,8 @@ class ChatStreamDecoder:
             raise ProviderUnavailableError(
                 f"{self._provider} gave up on the answer ('{reason}').", provider=self._provider
             )
+        if self._tags:
+            deltas += self._told(self._tags.close())
         if any(not call.is_announced for call in self._calls):
             raise ProviderBadReplyError(
                 f"{self._provider} sent a tool call without a name.", provider=self._provider
@@ -200,7 +244,7 @@ class ChatStreamDecoder:
         if finish in ("stop", "tool_calls"):
             finish = "tool_calls" if self._calls else "stop"
         self._is_finished = True
-        deltas.append(Finish(finish))
+        deltas += [*self._replay.close(), Finish(finish)]
 
 
 def parse_chunk(provider: str, event: Event) -> dict[str, Any]:
@@ -213,9 +257,22 @@ def parse_chunk(provider: str, event: Event) -> dict[str, Any]:
         raise ProviderBadReplyError(
             f"{provider} sent something in its stream that is not a JSON object.", provider=provider
         )
-    if chunk.get("error") or event.name == b"error":
+    # Mistral's errors stand at the top, as an object of their own.
+    if chunk.get("error") or event.name == b"error" or chunk.get("object") == "error":
         raise error_from_frame(provider, chunk)
+    if error := _groq(chunk).get("error"):
+        raise error_from_frame(provider, {"error": error})
     return chunk
+
+
+def _groq(chunk: dict[str, Any]) -> dict[str, Any]:
+    """What Groq says beside a chunk. Source: https://console.groq.com/docs, read 2026-11-21."""
+    said = chunk.get("x_groq")
+    return said if isinstance(said, dict) else {}
+
+
+def _usage_of(chunk: dict[str, Any]) -> Any:
+    return chunk.get("usage") or _groq(chunk).get("usage")
 
 
 def broke_off(provider: str) -> ProviderBadReplyError:

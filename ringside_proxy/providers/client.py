@@ -101,19 +101,18 @@ class ProviderClient:
 
         Entered once the first item is there. Raises ProviderError, here and while iterating.
         """
-        request = _with_request_id(request, request_id)
+        next_request = asked = _with_request_id(request, request_id)
         upstream = self._upstream(target.provider)
 
         async def attempt() -> Exchange[T]:
-            exchange = Exchange(
-                upstream.session,
-                Attempt(target, request, self._clock, self._observe),
-                new_decoder(),
-            )
+            nonlocal next_request
+            measured = Attempt(target, next_request, self._clock, self._observe)
+            exchange = Exchange(upstream.session, measured, new_decoder(), asked)
             try:
                 await exchange.open()
             except BaseException:
                 exchange.close()
+                next_request = measured.again
                 raise
             return exchange
 

@@ -27,6 +27,7 @@ from ringside_proxy.domain.errors import (
 )
 
 MESSAGE_CHARS_MAX: Final = 500
+SECRET_CHARS_MIN: Final = 12
 RETRY_AFTER_S_MAX: Final = 24 * 60 * 60
 
 ErrorClass = type[ProviderError]
@@ -99,13 +100,18 @@ STATUSES: Final[dict[int, ErrorClass]] = {
     408: ProviderTimeoutError,
     409: ProviderUnavailableError,
     410: ProviderRejectedError,
+    412: ProviderRejectedError,
     413: ProviderRejectedError,
     422: ProviderRejectedError,
+    424: ProviderUnavailableError,
     425: ProviderUnavailableError,
     429: ProviderRateLimitedError,
+    498: ProviderUnavailableError,
     504: ProviderTimeoutError,
 }
-"""The rest: 5xx is unavailable, anything else is no answer to the call that was made."""
+"""412 is Fireworks' for a model that is not deployed, 424 HuggingFace's for a partner that failed,
+498 Groq's for a flex tier without capacity. The rest: 5xx is unavailable, anything else is no answer
+to the call that was made."""
 
 NEVER_RETRIED: Final = frozenset({501, 505, 506, 507, 508, 510, 511})
 """A 5xx that says what the provider cannot do, not how it is."""
@@ -169,7 +175,7 @@ def error_from_reply(
         if said is None:
             kind = headers.get("content-type", "no content type").partition(";")[0]
             return ProviderBadReplyError(
-                _message(provider, ProviderBadReplyError, status, f"it is {kind}"),
+                _message(provider, ProviderBadReplyError, status, f"it is {kind}."),
                 provider=provider,
             )
         return _error(provider, said.status, said, hint_s)
@@ -189,9 +195,12 @@ def error_from_frame(provider: str, payload: Any) -> ProviderError:
     return _error(provider, said.status, said, None)
 
 
-def redact(text: str, secret: str | None = None) -> str:
-    """`text` without what looks like a key, and without `secret`."""
-    if secret:
+def redact(text: str, secret: str = "") -> str:
+    """`text` without what looks like a key, and without `secret`.
+
+    A shorter one is a placeholder such as `none`, which would take plain words out of the text.
+    """
+    if len(secret) >= SECRET_CHARS_MIN:
         text = text.replace(secret, "***")
     return SECRETS.sub("***", text)
 
@@ -309,11 +318,12 @@ def _text(message: Any) -> str:
         message = message.get("detail") or message.get("message")
     if isinstance(message, list):
         problems = (p for p in message if isinstance(p, dict))
-        return "; ".join(
-            f"{'.'.join(str(step) for step in p.get('loc') or ())}: {p.get('msg')}"
-            for p in problems
-        )
+        return "; ".join(f"{_place(p.get('loc'))}: {p.get('msg')}" for p in problems)
     return message if isinstance(message, str) else ""
+
+
+def _place(steps: Any) -> str:
+    return ".".join(map(str, steps)) if isinstance(steps, list) else ""
 
 
 def _word(value: Any) -> str:

@@ -5,13 +5,14 @@ table, looked up along the exception's MRO.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from typing import Final, Generic, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
@@ -26,15 +27,24 @@ from ringside_proxy.system import Clock
 STREAM_BYTES_MAX: Final = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
 ERROR_BODY_S_MAX: Final = 10.0
+FIRST_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Bounds the answer that only says where the real one is."""
+
 BODY_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 EOF_GRACE_S: Final = 0.25
 """How long the end of the body is waited for after the last event: it saves a new TLS handshake."""
+
+KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
+"""Where keys travel; `x-amz-security-token` is one too, but no answer repeats it."""
 
 Observe = Callable[[str, str, str, float | None, float], None]
 """Told of every attempt: provider, model, outcome, seconds to the first byte, seconds in all.
 
 The outcome is `ok`, `cancelled` or an error's code.
 """
+
+Restate = Callable[[int, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
+"""Puts a refusal in the words that `errors.py` reads: status, headers and body in, and out."""
 
 T = TypeVar("T")
 
@@ -50,12 +60,16 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom a call is for, and how patient it is."""
+    """Whom a call is for, and how patient it is.
+
+    `restate` is for providers whose refusals are not in any of the usual shapes.
+    """
 
     provider: str
     model: str
     timeouts: Timeouts = Timeouts()
     max_retries: int = 2
+    restate: Restate | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -111,6 +125,8 @@ class Attempt:
     ) -> None:
         self.target = target
         self.request = request
+        self.again = request
+        """What to send if this attempt fails."""
         self.outcome = "cancelled"
         self.first_byte_s: float | None = None
         self._clock = clock
@@ -146,26 +162,42 @@ class Attempt:
 
     def refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
         """The error that an answer stands for."""
-        provider, now_ms = self.target.provider, self._clock.now_ms()
-        return error_from_reply(provider, response.status, response.headers, body, now_ms)
+        said: tuple[int, Mapping[str, str], bytes] = response.status, response.headers, body
+        if self.target.restate:
+            said = self.target.restate(*said)
+        return error_from_reply(self.target.provider, *said, self._clock.now_ms())
+
+    def outgoing(self) -> HTTPRequest:
+        """The request as it goes out now."""
+        sign = self.request.sign
+        return sign(self.request, self._clock.now_ms()) if sign else self.request
 
     def _fail(self, error: ProviderError) -> None:
-        key = self.request.headers.get("authorization", "").removeprefix("Bearer ")
-        error.message = redact(error.message, key)
+        for name in KEY_HEADERS:
+            key = self.request.headers.get(name, "").removeprefix("Bearer ")
+            error.message = redact(error.message, key)
         error.args = (error.message,)
         self.outcome = error.code or type(error).__name__
 
 
 class Exchange(Generic[T]):
-    """A streamed answer: iterates over lists of decoded items, none of them empty."""
+    """A streamed answer: iterates over lists of decoded items, none of them empty.
+
+    `asked` is the call's first request, also where the attempt is made with one that followed it.
+    """
 
     def __init__(
-        self, session: aiohttp.ClientSession, attempt: Attempt, decoder: StreamDecoder[T]
+        self,
+        session: aiohttp.ClientSession,
+        attempt: Attempt,
+        decoder: StreamDecoder[T],
+        asked: HTTPRequest,
     ) -> None:
         self._session = session
         self._attempt = attempt
         self._decoder = decoder
         self._timeouts = attempt.target.timeouts
+        self._asked = asked
         self._response: aiohttp.ClientResponse | None = None
         self._first: list[T] = []
         self._received_bytes = 0
@@ -174,8 +206,11 @@ class Exchange(Generic[T]):
     async def open(self) -> None:
         """Sends the request and waits for the first items. Raises ProviderError."""
         with self._attempt.guard():
+            if follow := self._attempt.request.follow:
+                await self._follow(follow)
             response = await self._send()
             await self._check(response)
+            self._attempt.again = self._asked
             self._first = await self._next(response)
 
     def __aiter__(self) -> "Exchange[T]":
@@ -195,6 +230,20 @@ class Exchange(Generic[T]):
         if self._response is not None:
             self._response.close()
         self._attempt.end()
+
+    async def _follow(self, follow: Callable[[bytes], HTTPRequest]) -> None:
+        """Asks, and takes up the request that gets the answer.
+
+        Should that one fail, it alone is sent again: what was asked for is at work already.
+        """
+        response = await self._send()
+        async with asyncio.timeout(self._timeouts.first_byte_s):
+            body = await read_up_to(response, FIRST_ANSWER_BYTES_MAX)
+        if not 200 <= response.status < 300:
+            raise self._attempt.refusal(response, body[:ERROR_BODY_BYTES_MAX])
+        if len(body) > FIRST_ANSWER_BYTES_MAX:
+            raise too_large(self._attempt.target.provider, FIRST_ANSWER_BYTES_MAX)
+        self._attempt.request = self._attempt.again = follow(body)
 
     async def _send(self) -> aiohttp.ClientResponse:
         """The answer's head; `first_byte_s` counts from the moment there is a connection."""
@@ -249,7 +298,8 @@ class Exchange(Generic[T]):
         wait_s = self._timeouts.first_byte_s if is_first else self._timeouts.between_chunks_s
         async with asyncio.timeout(wait_s):
             chunk = await response.content.readany()
-        self._attempt.mark_first_byte()
+        if chunk:
+            self._attempt.mark_first_byte()
         self._received_bytes += len(chunk)
         if self._received_bytes > STREAM_BYTES_MAX:
             raise too_large(self._attempt.target.provider, STREAM_BYTES_MAX)
@@ -260,10 +310,10 @@ async def begin(
     session: aiohttp.ClientSession, attempt: Attempt, on_connected: Callable[[], None] | None
 ) -> aiohttp.ClientResponse:
     """Sends a request and gives back the answer's head."""
-    timeouts, request = attempt.target.timeouts, attempt.request
+    timeouts, request = attempt.target.timeouts, attempt.outgoing()
     return await session.request(
         request.method,
-        request.url,
+        _url(request),
         headers=request.headers,
         data=_payload(request.body),
         allow_redirects=False,  # a redirect would carry the key to another host
@@ -272,6 +322,16 @@ async def begin(
         ),
         trace_request_ctx=on_connected,
     )
+
+
+def _url(request: HTTPRequest) -> URL | str:
+    """The address as aiohttp wants it; it would rewrite a path, and so break a signature."""
+    if request.sign is None:
+        return request.url
+    try:
+        return URL(request.url, encoded=True)
+    except ValueError:
+        return request.url  # which aiohttp refuses, in its own words
 
 
 def _payload(body: bytes) -> bytes | BytesIO | None:

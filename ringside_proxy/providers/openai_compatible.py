@@ -5,51 +5,54 @@ A request carries only what its row allows: unknown fields are fatal at some pro
 Source of the tables: the vendors' API references and SDK types, read 2026-11-21.
 """
 
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import msgspec
 import orjson
+from msgspec import structs
 
-from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.chat_messages import (
+    Message,
+    MessageRules,
+    adapted,
+    instructed,
+    mention_json,
+    schema_text,
+)
+from ringside_proxy.providers.chat_params import SAMPLING_PARAMS, ModelRules, ParamRules, build
 from ringside_proxy.providers.chat_stream import ChatStreamDecoder
 from ringside_proxy.providers.types import (
+    Capabilities,
     CompletionRequest,
     Credentials,
     Delta,
+    Embeddings,
     EmbeddingsRequest,
     HTTPRequest,
     StreamDecoder,
 )
+from ringside_proxy.providers.usage import token_usage
+
+__all__ = ["OPTION_HEADERS", "SAMPLING_PARAMS", "OpenAICompatible", "azure_base_url"]
 
 OPTION_HEADERS: Final = {"organization": "OpenAI-Organization", "project": "OpenAI-Project"}
-
-SAMPLING_PARAMS: Final = frozenset(
-    {
-        "temperature",
-        "top_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "logprobs",
-        "top_logprobs",
-        "logit_bias",
-    }
-)
+ANSWER_IN_JSON: Final = "Answer in JSON."
+ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
+NO_RULES: Final = ModelRules(prefixes=("",))
 
 
-class ReasoningModels(msgspec.Struct, frozen=True, kw_only=True):
-    """Models that think before they answer, and what they then refuse.
+class _EmbeddingsRow(msgspec.Struct):
+    embedding: list[float]
+    index: int | None = None
 
-    The longest prefix that fits a model's name decides.
-    """
 
-    prefixes: tuple[str, ...]
-    default_effort: str
-    can_turn_off: bool = False
-    """`reasoning_effort: none` is accepted."""
-    tools_need_off: bool = False
-    """Function tools are refused on chat completions while the model reasons."""
-    refused_params: frozenset[str] = SAMPLING_PARAMS | {"stop"}
+class _EmbeddingsAnswer(msgspec.Struct):
+    data: list[_EmbeddingsRow]
+    usage: Any = None
 
 
 class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,36 +62,80 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str | None
     """None: known only when it runs."""
     docs_url: str
-    verified_on: str | None
+    verified_on: str | None = None
     """The day someone ran it against the living service; None if nobody has yet."""
     key_variables: tuple[str, ...] = ()
-    speaks_openai: bool = True
+    """The environment variables that may hold its key."""
+    speaks_openai: bool = False
     chat_path: str = "/chat/completions"
-    embeddings_path: str | None = "/embeddings"
-    max_tokens_field: Literal["max_tokens", "max_completion_tokens"]
-    allowed_params: frozenset[str]
-    allowed_embeddings_params: frozenset[str] = frozenset({"dimensions", "encoding_format"})
+    embeddings_path: str | None = None
+    embeddings_params: Mapping[str, str] = {}
+    """What an embeddings call takes: OpenAI's name → the provider's."""
+    key_header: str = "authorization"
+    option_headers: Mapping[str, str] = {}
+    """Credentials' options that go out as headers."""
+    params: ParamRules
+    messages: MessageRules = MessageRules()
+    models: tuple[ModelRules, ...] = ()
+    abilities: Capabilities = Capabilities()
+    partner_abilities: Mapping[str, Capabilities] = {}
+    """By the suffix that pins a router's model to a partner: `model:partner`."""
+    model_prefix: str = ""
+    """Goes before a model's name that holds no `/`."""
+    base_models: Mapping[str, str] = {}
+    """Deployment → OpenAI's name of the model behind it."""
+    asks_for_usage: bool = True
+    """Usage comes only with `stream_options`; otherwise it comes anyway, and they are refused."""
     pads_streams: bool = False
     """Sends `obfuscation` in its chunks unless it is told not to."""
-    reasoning_models: tuple[ReasoningModels, ...] = ()
+    needs_json_word: bool = False
+    """JSON mode is refused, or never ends, unless the prompt says JSON."""
+    needs_schema_words: bool = False
+    """A schema has to stand in the prompt too, or the model writes blanks until its limit."""
+    think_tags: bool = False
+    """Some models reason in `<think>…</think>` before the answer."""
 
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:
         """The call that asks for `request`, with nothing in it that this provider refuses."""
+        rules = self._rules(request.model)
+        built = build(request.params, self.params, rules)
+        messages = adapted(
+            request.messages,
+            self.messages if rules.has_replay else structs.replace(self.messages, replay=None),
+            request.model.lower(),
+            reasons_with_tools=built.is_reasoning and "tools" in built.params,
+        )
         body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [_clean(message) for message in request.messages],
-            **self._params(request),
+            "model": self._full_name(request.model),
+            "messages": self._told_the_format(messages, request.params.get("response_format")),
+            **built.params,
         }
         if request.is_stream:
+            body["stream"] = True
             # Usage is always asked for: accounting needs it whether or not the client does.
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
+            if self.asks_for_usage:
+                body["stream_options"] = {"include_usage": True}
             if self.pads_streams:
                 body["stream_options"]["include_obfuscation"] = False
-        return self._post(self.chat_path, body, credentials)
+        return self._post(self.chat_path, body, credentials, built.dropped)
 
-    def build_embeddings_request(
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it has embedding models."""
+        return self.embeddings_path is not None
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What a model of it does by itself."""
+        partner = model.rpartition(":")[2]
+        return self.partner_abilities.get(partner) or self._rules(model).abilities or self.abilities
+
+    def with_deployments(self, base_models: Mapping[str, str]) -> "OpenAICompatible":
+        """The same provider, knowing which model stands behind each of its deployments."""
+        return structs.replace(self, base_models=base_models)
+
+    def build_embeddings_requests(
         self, request: EmbeddingsRequest, credentials: Credentials
-    ) -> HTTPRequest:
+    ) -> list[HTTPRequest]:
         """The call that asks for embeddings. Raises InvalidRequestError if it offers none."""
         if self.embeddings_path is None:
             raise InvalidRequestError(
@@ -96,64 +143,83 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
                 "for example 'fc:openai/text-embedding-3-small'.",
                 param="model",
             )
-        params = _given(request.params, self.allowed_embeddings_params)
-        body = {"model": request.model, "input": request.input, **params}
-        return self._post(self.embeddings_path, body, credentials)
+        given = {k: v for k, v in request.params.items() if v is not None}
+        known = self.embeddings_params
+        params = {known[name]: value for name, value in given.items() if name in known}
+        # The encoding is made up for around the adapter, and `user` is nobody's business.
+        dropped = tuple(name for name in given if name == "dimensions" and name not in known)
+        body = {"model": self._full_name(request.model), "input": request.input, **params}
+        return [self._post(self.embeddings_path, body, credentials, dropped)]
 
-    def stream_decoder(self, new_id: NewId) -> StreamDecoder[Delta]:
-        """A fresh decoder for one streamed answer."""
-        return ChatStreamDecoder(self.name, new_id)
-
-    def _params(self, request: CompletionRequest) -> dict[str, Any]:
-        params = _given(request.params, self.allowed_params)
-        limits = (request.params.get(key) for key in ("max_completion_tokens", "max_tokens"))
-        if (limit := next((n for n in limits if n is not None), None)) is not None:
-            params[self.max_tokens_field] = limit
-        if "tools" not in params:
-            # Without tools these two are refused. A choice that asks for a tool stays, for the
-            # provider to refuse: dropping it would change what the caller asked for.
-            params.pop("parallel_tool_calls", None)
-            if params.get("tool_choice") in ("auto", "none"):
-                del params["tool_choice"]
-        return self._without_refused(request.model, params)
-
-    def _without_refused(self, model: str, params: dict[str, Any]) -> dict[str, Any]:
-        """Drops what a reasoning model refuses; the alternative is a 400 for the default values."""
-        models = self._reasoning(model)
-        if models is None:
-            return params
-        if models.tools_need_off and models.can_turn_off and "tools" in params:
-            params["reasoning_effort"] = "none"
-        if params.get("reasoning_effort", models.default_effort) == "none":
-            return params
-        return {key: value for key, value in params.items() if key not in models.refused_params}
-
-    def _reasoning(self, model: str) -> ReasoningModels | None:
-        fitting = (
-            (len(prefix), models)
-            for models in self.reasoning_models
-            for prefix in models.prefixes
-            if model.startswith(prefix)
+    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+        """The vectors in an answer in OpenAI's shape. Raises ProviderBadReplyError."""
+        try:
+            answers = [msgspec.json.decode(body, type=_EmbeddingsAnswer) for body in bodies]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ProviderBadReplyError(
+                f"{self.name} sent embeddings that are not in OpenAI's shape.", provider=self.name
+            ) from error
+        return Embeddings(
+            vectors=[row.embedding for answer in answers for row in _in_order(answer.data)],
+            usage=token_usage(answers[0].usage) if answers else None,
         )
-        return max(fitting, key=lambda pair: pair[0], default=(0, None))[1]
 
-    def _post(self, path: str, body: dict[str, Any], credentials: Credentials) -> HTTPRequest:
+    def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
+        """A fresh decoder for the streamed answer to `request`."""
+        return ChatStreamDecoder(
+            self.name, new_id, replay=self.messages.replay, think_tags=self.think_tags
+        )
+
+    def _rules(self, model: str) -> ModelRules:
+        name = self._full_name(self.base_models.get(model, model)).lower()
+        fitting = (
+            (len(prefix), index, rules)
+            for index, rules in enumerate(self.models)
+            for prefix in rules.prefixes
+            if name.startswith(prefix)
+        )
+        return max(fitting, key=lambda found: found[:2], default=(0, 0, NO_RULES))[2]
+
+    def _full_name(self, model: str) -> str:
+        return model if "/" in model else self.model_prefix + model
+
+    def _told_the_format(self, messages: list[Message], wanted: Any) -> list[Message]:
+        """The messages with what has to be said of the format beside `response_format`."""
+        kind = wanted.get("type") if isinstance(wanted, dict) else None
+        if kind == "json_schema" and self.needs_schema_words:
+            schema = (wanted.get("json_schema") or {}).get("schema")
+            return instructed(messages, ANSWER_IN_SCHEMA + schema_text(schema))
+        if kind == "json_object" and self.needs_json_word and not mention_json(messages):
+            return instructed(messages, ANSWER_IN_JSON)
+        return messages
+
+    def _post(
+        self, path: str, body: dict[str, Any], credentials: Credentials, dropped: tuple[str, ...]
+    ) -> HTTPRequest:
         headers = {"content-type": "application/json"}
         if credentials.api_key:
-            headers["authorization"] = f"Bearer {credentials.api_key}"
-        for option, header in OPTION_HEADERS.items():
+            is_bearer = self.key_header == "authorization"
+            headers[self.key_header] = ("Bearer " if is_bearer else "") + credentials.api_key
+        for option, header in self.option_headers.items():
             if value := credentials.options.get(option):
                 headers[header] = str(value)
         return HTTPRequest(
-            url=credentials.base_url.rstrip("/") + path, headers=headers, body=orjson.dumps(body)
+            url=credentials.base_url.rstrip("/") + path,
+            headers=headers,
+            body=orjson.dumps(body),
+            dropped_params=dropped,
         )
 
 
-def _given(params: dict[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
-    """The allowed parameters that say something: nulls and empty lists are refused or void."""
-    return {k: v for k, v in params.items() if k in allowed and v is not None and v != []}
+def azure_base_url(endpoint: str) -> str:
+    """Where a resource serves OpenAI's wire; an endpoint may already name it.
+
+    Source: https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle, read
+    2026-11-21.
+    """
+    path = urlsplit(endpoint).path.rstrip("/")
+    return endpoint.rstrip("/") + ("" if path.endswith("/v1") else "/openai/v1")
 
 
-def _clean(message: dict[str, Any]) -> dict[str, Any]:
-    """A message without nulls and empty lists; only a missing `content` means something."""
-    return {k: v for k, v in message.items() if k == "content" or (v is not None and v != [])}
+def _in_order(rows: list[_EmbeddingsRow]) -> list[_EmbeddingsRow]:
+    return sorted(rows, key=lambda row: row.index or 0)

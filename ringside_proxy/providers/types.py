@@ -5,6 +5,8 @@ and routes; it does no I/O, no retry, no logging and no money: those are done on
 them, in `client.py`.
 """
 
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -51,12 +53,58 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A request ready to be sent upstream."""
+    """A request ready to be sent upstream.
+
+    `dropped_params` names, as OpenAI does, what the caller gave and this model does not take.
+    `sign` gives the request as it goes out at a time (ms), for signatures that hold a time.
+    `follow` makes the request that gets the answer out of the first answer's body, for providers
+    that answer where to listen.
+    """
 
     method: Literal["GET", "POST"] = "POST"
     url: str
     headers: dict[str, str]
     body: bytes = b""
+    dropped_params: tuple[str, ...] = ()
+    sign: Callable[["HTTPRequest", int], "HTTPRequest"] | None = None
+    follow: Callable[[bytes], "HTTPRequest"] | None = None
+
+
+class Support(StrEnum):
+    """How a feature of OpenAI's is had at a provider."""
+
+    NATIVE = "native"
+    EMULATED = "emulated"
+    UNSUPPORTED = "unsupported"
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model does by itself; what it does not is made up for around the adapter.
+
+    Flags default to no: each one that is set was found in the provider's documentation.
+    `json_schema_with_tools`: a schema and tools may be sent together. `image_urls`: images are
+    taken by address; `image_data`: as data URIs (a model with neither cannot see).
+    """
+
+    tools: Support = Support.UNSUPPORTED
+    tool_choice_none: Support = Support.EMULATED
+    tool_choice_required: Support = Support.EMULATED
+    tool_choice_named: Support = Support.EMULATED
+    single_tool_call: Support = Support.EMULATED
+    json_object: bool = False
+    json_schema: bool = False
+    json_schema_with_tools: bool = False
+    image_urls: bool = False
+    image_data: bool = False
+    reasoning: bool = False
+    prompt_caching: bool = False
+
+
+class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors in the order of the inputs; `usage` is None if the provider does not say."""
+
+    vectors: list[list[float]]
+    usage: TokenUsage | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -90,6 +138,16 @@ class ToolCallDelta(msgspec.Struct, frozen=True, kw_only=True):
     arguments: str = ""
 
 
+class StateDelta(msgspec.Struct, frozen=True):
+    """What the provider wants back, unread, with this answer in the next request: JSON.
+
+    It comes back as `provider_state` on the assistant message, only for the same provider and
+    model.
+    """
+
+    state: Any
+
+
 class UsageDelta(msgspec.Struct, frozen=True):
     """What the call consumed; the last one of a stream counts."""
 
@@ -102,7 +160,7 @@ class Finish(msgspec.Struct, frozen=True):
     reason: FinishReason
 
 
-Delta = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | UsageDelta | Finish
+Delta = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | StateDelta | UsageDelta | Finish
 
 T = TypeVar("T")
 
@@ -126,23 +184,54 @@ class StreamDecoder(Protocol[T]):
 
 
 class Provider(Protocol):
-    """One provider: pure translation and a route."""
+    """One provider: facts, pure translation and a route."""
 
     @property
     def name(self) -> str:
         """What callers write after `fc:`."""
 
     @property
+    def base_url(self) -> str | None:
+        """Where it is reached unless the configuration says otherwise; None: only that says."""
+
+    @property
+    def docs_url(self) -> str:
+        """Where its wire is documented."""
+
+    @property
+    def verified_on(self) -> str | None:
+        """The day someone ran it against the living service; None if nobody has yet."""
+
+    @property
     def speaks_openai(self) -> bool:
         """Its answers are OpenAI's own bytes and may be passed on as they are."""
 
+    @property
+    def has_embeddings(self) -> bool:
+        """Whether it has embedding models."""
+
+    def capabilities(self, model: str) -> Capabilities:
+        """What a model of it does by itself."""
+
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:
-        """The call that asks for `request`."""
+        """The call that asks for `request`, with nothing in it that the model refuses.
 
-    def build_embeddings_request(
+        Raises InvalidRequestError for what can neither be sent nor dropped (`n` above 1, audio).
+        """
+
+    def build_embeddings_requests(
         self, request: EmbeddingsRequest, credentials: Credentials
-    ) -> HTTPRequest:
-        """The call that asks for embeddings. Raises InvalidRequestError if it offers none."""
+    ) -> list[HTTPRequest]:
+        """The calls that ask for embeddings, together in the order of the inputs.
 
-    def stream_decoder(self, new_id: NewId) -> StreamDecoder[Delta]:
-        """A fresh decoder for one streamed answer; `new_id` names calls that come without an id."""
+        Raises InvalidRequestError if the provider offers none.
+        """
+
+    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+        """The vectors in the answers to those calls. Raises ProviderBadReplyError."""
+
+    def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
+        """A fresh decoder for the streamed answer to `request`.
+
+        `new_id` names calls that come without an id.
+        """

@@ -1,94 +1,246 @@
 """Stateless calls: chat completions and embeddings."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+import base64
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Final
 
+import msgspec
+import orjson
+
+from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.relay import Relay
-from ringside_proxy.providers.types import CompletionRequest, EmbeddingsRequest
+from ringside_proxy.providers.types import (
+    CompletionRequest,
+    Embeddings,
+    EmbeddingsRequest,
+    HTTPRequest,
+)
+from ringside_proxy.services.answer_plan import Plan
+from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
 from ringside_proxy.services.model_routing import Route
+from ringside_proxy.store import provider_states
+from ringside_proxy.store.db import Database
+from ringside_proxy.system import Clock
 from ringside_proxy.telemetry import Metrics
+
+STATE_KEPT_MS: Final = 24 * 3600 * 1000
+"""How long a chat's tool loop may take and still give the provider its state back."""
+
+
+class ChatCall(msgspec.Struct, kw_only=True):
+    """A chat completion as the caller asked for it.
+
+    `owner` is whose tool loops are remembered. `dropped_params` is filled as the call goes out.
+    """
+
+    route: Route
+    messages: list[dict[str, Any]]
+    params: dict[str, Any]
+    request_id: str
+    owner: str
+    include_usage: bool = False
+    dropped_params: tuple[str, ...] = ()
 
 
 class Completions:
-    """Passes calls on to providers that speak OpenAI's dialect, answers as the bytes they are."""
+    """Answers calls: with the provider's own bytes where nothing has to be enforced."""
 
-    def __init__(self, client: ProviderClient, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        db: Database,
+        client: ProviderClient,
+        answers: Answers,
+        new_id: NewId,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._db = db
         self._client = client
+        self._answers = answers
+        self._new_id = new_id
+        self._clock = clock
         self._metrics = metrics
 
-    async def chat(
-        self,
-        route: Route,
-        messages: list[dict[str, Any]],
-        params: dict[str, Any],
-        request_id: str | None,
-    ) -> bytes:
-        """A whole completion. Raises ProviderError."""
-        request = CompletionRequest(
-            model=route.ref.model, messages=messages, params=route.params | params
-        )
-        http_request = route.provider.build_request(request, route.credentials)
-        reply = await self._client.send(route.target, http_request, request_id=request_id)
-        self._count(route, reply.usage)
-        return reply.body
+    async def chat(self, call: ChatCall) -> bytes:
+        """A whole completion.
+
+        Raises InvalidRequestError, ProviderError, ResponseSchemaValidationFailedError.
+        """
+        route, planned = call.route, self._planned(call)
+        if planned.is_plain and route.provider.speaks_openai:
+            http_request = route.provider.build_request(planned.request, route.credentials)
+            call.dropped_params = http_request.dropped_params
+            reply = await self._client.send(route.target, http_request, request_id=call.request_id)
+            self._count(route, reply.usage)
+            return reply.body
+        completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
+        async with aclosing(self._deltas(call, planned)) as batches:
+            async for batch in batches:
+                completion.feed(batch)
+        self._count(route, completion.usage)
+        await self._keep_state(call, completion.first_call_id, completion.state)
+        return orjson.dumps(completion.completion())
 
     @asynccontextmanager
-    async def chat_stream(
-        self,
-        route: Route,
-        messages: list[dict[str, Any]],
-        params: dict[str, Any],
-        request_id: str | None,
-        *,
-        include_usage: bool,
-    ) -> AsyncIterator[AsyncIterator[list[bytes]]]:
-        """A streamed completion, as lists of frames that came together. Raises ProviderError.
+    async def chat_stream(self, call: ChatCall) -> AsyncIterator[AsyncIterator[bytes]]:
+        """A streamed completion, as frames that came together; entered once the first are there.
 
-        The provider is always asked for the usage; the client is told only if it asked.
+        Raises as `chat` does, here and while iterating. The provider is always asked for the
+        usage; the client is told only if it asked.
         """
-        request = CompletionRequest(
-            model=route.ref.model,
-            messages=messages,
-            params=route.params | params,
-            is_stream=True,
-            include_usage=True,
+        planned = self._planned(call)
+        is_relayed = planned.is_plain and call.route.provider.speaks_openai
+        frames = self._relayed(call, planned) if is_relayed else self._encoded(call, planned)
+        async with aclosing(frames):
+            first = await anext(frames)
+            yield _from(first, frames)
+
+    async def embeddings(
+        self, route: Route, given: Any, params: dict[str, Any], request_id: str
+    ) -> bytes:
+        """Embeddings in OpenAI's shape. Raises InvalidRequestError, ProviderError."""
+        provider = route.provider
+        request = EmbeddingsRequest(
+            model=route.ref.model, input=given, params=route.params | params
         )
+        bodies: list[bytes] = []
+        for http_request in provider.build_embeddings_requests(request, route.credentials):
+            reply = await self._client.send(route.target, http_request, request_id=request_id)
+            if provider.speaks_openai:
+                self._count(route, reply.usage)
+                return reply.body
+            bodies.append(reply.body)
+        embeddings = provider.parse_embeddings(bodies)
+        self._count(route, embeddings.usage)
+        return orjson.dumps(_embeddings_answer(request, embeddings))
+
+    def _planned(self, call: ChatCall) -> Plan:
+        scope, model = provider_states.chat_scope(call.owner), str(call.route.ref)
+        call_ids = [first for message in call.messages if (first := _first_call_id(message))]
+        states = self._db.get(provider_states.find, scope, call_ids, model) if call_ids else {}
+        messages = call.messages
+        if states:
+            messages = [
+                message | {"provider_state": states[first]}
+                if (first := _first_call_id(message)) in states
+                else message
+                for message in messages
+            ]
+        request = CompletionRequest(
+            model=call.route.ref.model, messages=messages, params=call.route.params | call.params
+        )
+        return self._answers.plan(call.route, request)
+
+    def _deltas(self, call: ChatCall, planned: Plan) -> AsyncGenerator[list[Any], None]:
+        def note(http_request: HTTPRequest) -> None:
+            call.dropped_params = http_request.dropped_params
+
+        return self._answers.deltas(
+            call.route,
+            planned,
+            request_id=call.request_id,
+            on_request=note,
+        )
+
+    async def _relayed(self, call: ChatCall, planned: Plan) -> AsyncGenerator[bytes, None]:
+        route = call.route
+        request = msgspec.structs.replace(planned.request, is_stream=True, include_usage=True)
         relays: list[Relay] = []
 
         def new_relay() -> Relay:
             relays.append(
                 Relay(
                     route.ref.provider,
-                    include_usage=include_usage,
+                    include_usage=call.include_usage,
                     choices=int(request.params.get("n", 1)),
                 )
             )
             return relays[-1]
 
         http_request = route.provider.build_request(request, route.credentials)
+        call.dropped_params = http_request.dropped_params
         async with self._client.stream(
-            route.target, http_request, new_relay, request_id=request_id
-        ) as frames:
+            route.target, http_request, new_relay, request_id=call.request_id
+        ) as batches:
             try:
-                yield frames
+                async for frames in batches:
+                    yield b"".join(frames)
             finally:
                 self._count(route, relays[-1].usage)
 
-    async def embeddings(
-        self, route: Route, given: Any, params: dict[str, Any], request_id: str | None
-    ) -> bytes:
-        """Embeddings, as the provider encodes them. Raises ProviderError."""
-        request = EmbeddingsRequest(
-            model=route.ref.model, input=given, params=route.params | params
+    async def _encoded(self, call: ChatCall, planned: Plan) -> AsyncGenerator[bytes, None]:
+        chunks = ChatChunks(
+            self._new_id,
+            call.route.ref.model,
+            self._clock.now_ms() // 1000,
+            include_usage=call.include_usage,
         )
-        http_request = route.provider.build_embeddings_request(request, route.credentials)
-        reply = await self._client.send(route.target, http_request, request_id=request_id)
-        self._count(route, reply.usage)
-        return reply.body
+        try:
+            async with aclosing(self._deltas(call, planned)) as batches:
+                async for batch in batches:
+                    if told := chunks.feed(batch):
+                        yield b"".join(map(_frame, told))
+        finally:
+            self._count(call.route, chunks.usage)
+        await self._keep_state(call, chunks.first_call_id, chunks.state)
+        yield b"".join(map(_frame, chunks.end())) + b"data: [DONE]\n\n"
+
+    async def _keep_state(self, call: ChatCall, call_id: str | None, state: Any) -> None:
+        if call_id is not None and state is not None:
+            await self._db.write(
+                provider_states.put,
+                provider_states.chat_scope(call.owner),
+                call_id,
+                str(call.route.ref),
+                state,
+                self._clock.now_ms() + STATE_KEPT_MS,
+            )
 
     def _count(self, route: Route, usage: TokenUsage | None) -> None:
         if usage is not None:
             self._metrics.tokens_used(route.ref.provider, route.ref.model, usage)
+
+
+async def _from(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for frames in rest:
+        yield frames
+
+
+def _frame(chunk: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % orjson.dumps(chunk)
+
+
+def _first_call_id(message: dict[str, Any]) -> str | None:
+    calls = message.get("tool_calls")
+    first = calls[0] if isinstance(calls, list) and calls else None
+    call_id = first.get("id") if isinstance(first, dict) else None
+    return call_id if isinstance(call_id, str) else None
+
+
+def _embeddings_answer(request: EmbeddingsRequest, embeddings: Embeddings) -> dict[str, Any]:
+    """OpenAI's answer: base64 of little-endian float32 where that was asked for."""
+    is_base64 = request.params.get("encoding_format") == "base64"
+    usage = embeddings.usage or TokenUsage()
+    return {
+        "object": "list",
+        "data": [
+            {
+                "object": "embedding",
+                "index": index,
+                "embedding": _base64(vector) if is_base64 else vector,
+            }
+            for index, vector in enumerate(embeddings.vectors)
+        ],
+        "model": request.model,
+        "usage": {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens},
+    }
+
+
+def _base64(vector: list[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -1,6 +1,8 @@
 """What the model is shown: a thread's items as chat messages, cut to what fits. Pure."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from ringside_proxy.domain import tokens
@@ -21,12 +23,18 @@ UNANSWERED: Final = "The function was not run: the run ended before its output w
 IMAGE_TOKENS: Final = 1100
 """An upper guess for one image; providers count by size, which is not known here."""
 
+NO_STATES: Final[Mapping[str, Any]] = MappingProxyType({})
+
 ChatMessage = dict[str, Any]
 Turn = list[Item]
 
 
-def chat_messages(instructions: str | None, items: list[Item]) -> list[ChatMessage]:
+def chat_messages(
+    instructions: str | None, items: list[Item], states: Mapping[str, Any] = NO_STATES
+) -> list[ChatMessage]:
     """Instructions and items as an OpenAI chat: every call is followed by its output.
+
+    `states` holds, by the first call of a turn, what its provider wants back with it.
 
     A turn's text and calls become one assistant message. A call whose output never came is
     answered with a stub, because providers refuse a chat with an open call.
@@ -35,6 +43,7 @@ def chat_messages(instructions: str | None, items: list[Item]) -> list[ChatMessa
     if instructions:
         messages.append({"role": "system", "content": instructions})
     open_calls: list[str] = []
+    open_step: str | None = None
     for item in items:
         body = item.body
         if isinstance(body, FunctionCallOutputBody):
@@ -43,13 +52,18 @@ def chat_messages(instructions: str | None, items: list[Item]) -> list[ChatMessa
                 messages.append(_tool_message(item.call_id, body.output))
         elif isinstance(body, FunctionCallBody):
             if item.status is MessageStatus.COMPLETED and item.call_id is not None:
+                is_next_turn = item.step_id != open_step or item.call_id in open_calls
+                if open_calls and (is_next_turn or messages[-1]["role"] == "tool"):
+                    _give_up(messages, open_calls)
                 _add_call(messages, item.call_id, body)
+                if item.call_id in states:
+                    messages[-1]["provider_state"] = states[item.call_id]
                 open_calls.append(item.call_id)
+                open_step = item.step_id
         else:
-            messages.extend(_tool_message(call_id, UNANSWERED) for call_id in open_calls)
-            open_calls.clear()
+            _give_up(messages, open_calls)
             messages.extend(_message(item, body))
-    messages.extend(_tool_message(call_id, UNANSWERED) for call_id in open_calls)
+    _give_up(messages, open_calls)
     return messages
 
 
@@ -111,6 +125,12 @@ def _estimate_part(part: ItemPart) -> int:
 
 def _tool_message(call_id: str | None, output: str) -> ChatMessage:
     return {"role": "tool", "tool_call_id": call_id, "content": output}
+
+
+def _give_up(messages: list[ChatMessage], open_calls: list[str]) -> None:
+    """Answer the calls whose outputs will not come: nobody may speak before they are answered."""
+    messages.extend(_tool_message(call_id, UNANSWERED) for call_id in open_calls)
+    open_calls.clear()
 
 
 def _add_call(messages: list[ChatMessage], call_id: str, body: FunctionCallBody) -> None:

@@ -12,10 +12,11 @@ from enum import StrEnum
 from typing import Final
 
 from ringside_proxy.domain.errors import (
-    ProviderError,
+    InvalidRequestError,
     ProviderQuotaExceededError,
     ProviderRateLimitedError,
     ProviderRejectedError,
+    RingsideError,
     UnavailableError,
 )
 from ringside_proxy.domain.events import StreamEvent
@@ -34,6 +35,8 @@ from ringside_proxy.telemetry import Metrics, fields
 logger = logging.getLogger(__name__)
 
 STORE_RETRY_S: Final = 1.0
+STOP_S_MAX: Final = 5.0
+"""How long interrupted runs may take to be stored as ended."""
 
 SOMETHING_WENT_WRONG: Final = LastError("server_error", "Sorry, something went wrong.")
 SHUT_DOWN: Final = LastError(
@@ -69,6 +72,8 @@ class LiveRun:
         self.channel = channel
         self.stop_reason: StopReason | None = None
         self.task: asyncio.Task[None] | None = None
+        self.has_stopped = asyncio.Event()
+        """Its end, or that of its segment, is stored; its reader may still be behind."""
         self._scope: asyncio.Timeout | None = None
 
     def stop(self, reason: StopReason) -> None:
@@ -129,10 +134,17 @@ class LiveRuns:
         return live
 
     async def stop_all(self, reason: StopReason) -> None:
-        """Interrupt every run at work, and wait until all have ended."""
+        """Interrupt every run at work, and wait until all have ended.
+
+        A run whose end cannot be stored (the disk is full) is left to the next start.
+        """
         for live in self._live.values():
             live.stop(reason)
-        await self.idle.wait()
+        try:
+            async with asyncio.timeout(STOP_S_MAX):
+                await self.idle.wait()
+        except TimeoutError:
+            logger.error("runs left for the next start", extra=fields(count=len(self._live)))  # noqa: TRY400 - no stack
 
     async def _work(self, live: LiveRun) -> None:
         """Start, generate, finish. Runs to the end whatever happens in between."""
@@ -140,23 +152,27 @@ class LiveRuns:
             await self._start_and_generate(live)
         except Exception:
             logger.exception("run task failed", extra=fields(run_id=live.run.id))
-            await self._finish(
-                live, None, Ending(event=RunEvent.FAIL, last_error=SOMETHING_WENT_WRONG)
-            )
+            await self._give_up(live)
         finally:
-            del self._live[live.run.id]
-            if not self._live:
-                self.idle.set()
+            self._forget(live)
             if live.channel is not None:
                 await live.channel.close()
+
+    async def _give_up(self, live: LiveRun) -> None:
+        """End a run that could not be ended as it came to; its expiry ends it if this fails too."""
+        failure = Ending(event=RunEvent.FAIL, last_error=SOMETHING_WENT_WRONG)
+        try:
+            await self._finish(live, None, failure)
+        except Exception:
+            logger.exception("run could not be ended", extra=fields(run_id=live.run.id))
 
     async def _start_and_generate(self, live: LiveRun) -> None:
         run_id = live.run.id
         started = await self._db.write(
             start, run_id, self._new_generation_id(), str(live.route.ref)
         )
-        if started is None:
-            await self._tell_state(live)
+        if started is None:  # it was ended meanwhile, or its cancel found no work to stop yet
+            await self._finish(live, None, Ending(event=RunEvent.STOP))
             return
         live.run, generation = started
         await self._tell(live, started_events(live.run))
@@ -176,7 +192,7 @@ class LiveRuns:
 
         try:
             is_done = await live.until_stopped(pump)
-        except ProviderError as error:
+        except RingsideError as error:
             return run_executor.broken_off(call, RunEvent.FAIL, last_error_of(error))
         except Exception:
             logger.exception("model call failed", extra=fields(run_id=live.run.id))
@@ -188,6 +204,7 @@ class LiveRuns:
     async def _finish(self, live: LiveRun, call: ModelCall | None, ending: Ending) -> None:
         generation = None if call is None else call.generation
         ended: Ended | None = await self._until_stored(live.run.id, generation, ending)
+        self._forget(live)
         if ended is None:
             await self._tell_state(live)
             return
@@ -201,11 +218,17 @@ class LiveRuns:
     async def stop_and_wait(self, run_id: str, reason: StopReason) -> None:
         """Interrupt a run, if it is at work here, and wait until it has ended."""
         live = self._live.get(run_id)
-        if live is not None and live.task is not None:
+        if live is not None:
             live.stop(reason)
-            if live.channel is not None:
-                live.channel.detach()
-            await asyncio.wait({live.task})
+            await live.has_stopped.wait()
+
+    def _forget(self, live: LiveRun) -> None:
+        """Nothing is at work on the run here: others may take it on, its reader may be slow."""
+        if self._live.get(live.run.id) is live:
+            del self._live[live.run.id]
+        if not self._live:
+            self.idle.set()
+        live.has_stopped.set()
 
     async def _tell_state(self, live: LiveRun) -> None:
         run = self._db.get(runs.reload, live.run.id)
@@ -230,10 +253,10 @@ class LiveRuns:
             await live.channel.put(events)
 
 
-def last_error_of(error: ProviderError) -> LastError:
-    """A provider's failure in the three codes that a run may show."""
+def last_error_of(error: RingsideError) -> LastError:
+    """A failed model call in the three codes that a run may show."""
     if isinstance(error, ProviderRateLimitedError | ProviderQuotaExceededError):
         return LastError("rate_limit_exceeded", error.message)
-    if isinstance(error, ProviderRejectedError):
+    if isinstance(error, ProviderRejectedError | InvalidRequestError):
         return LastError("invalid_prompt", error.message)
     return LastError("server_error", error.message)

@@ -9,22 +9,29 @@ from ringside_proxy.domain import model_ref
 from ringside_proxy.domain.errors import ProviderNotConfiguredError
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
-from ringside_proxy.providers.client import Target
+from ringside_proxy.providers.client import Target, Timeouts
 from ringside_proxy.providers.registry import provider_named
 from ringside_proxy.providers.types import Credentials, Provider
 
 OUTPUT_TOKENS_RESERVED: Final = 4096
 """Kept free in a context window for the answer when nobody has said how long it may be."""
+REASONING_FIRST_BYTE_S: Final = 120.0
+"""What the default of 60 s becomes for a reasoning model."""
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a model call goes. `params` are the slot's own, under the caller's."""
+    """Where a model call goes.
+
+    `params` are the slot's own, under the caller's. `repairs_max`: how often an answer that is
+    not what was asked for is asked for again.
+    """
 
     ref: ModelRef
     provider: Provider
     credentials: Credentials
     target: Target
     params: dict[str, Any] = {}
+    repairs_max: int = 2
 
     def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
         """How long a prompt may be so that the answer fits the window; None if that is unknown."""
@@ -58,7 +65,9 @@ class ModelRouter:
         known: Collection[str],
         active: Mapping[str, ActiveProvider],
         slots: Mapping[str, Slot],
+        repairs_max: int,
     ) -> None:
+        self._repairs_max = repairs_max
         self._known = known
         self.active = active
         self.slots = slots
@@ -84,6 +93,18 @@ class ModelRouter:
             ref=ref,
             provider=active.provider,
             credentials=active.credentials,
-            target=msgspec.structs.replace(active.target, model=ref.model),
+            target=msgspec.structs.replace(
+                active.target, model=ref.model, timeouts=_timeouts(active.target.timeouts, ref)
+            ),
             params=slot.params,
+            repairs_max=self._repairs_max,
         )
+
+
+def _timeouts(configured: Timeouts, ref: ModelRef) -> Timeouts:
+    """As configured; a model that thinks first is waited for longer, unless told otherwise."""
+    model = catalogue.find(ref.provider, ref.model)
+    is_default = configured.first_byte_s == Timeouts().first_byte_s
+    if is_default and model is not None and "reasoning" in model.supports:
+        return msgspec.structs.replace(configured, first_byte_s=REASONING_FIRST_BYTE_S)
+    return configured

@@ -37,6 +37,7 @@ from ringside_proxy.providers.types import (
     FinishReason,
     ReasoningDelta,
     RefusalDelta,
+    StateDelta,
     TextDelta,
     ToolCallDelta,
     UsageDelta,
@@ -72,7 +73,14 @@ class UpdateItem(msgspec.Struct, frozen=True):
     item: Item
 
 
-Change = OpenStep | CompleteStep | AddItem | UpdateItem
+class KeepState(msgspec.Struct, frozen=True):
+    """What the provider wants back with the call `call_id`."""
+
+    call_id: str
+    state: Any
+
+
+Change = OpenStep | CompleteStep | AddItem | UpdateItem | KeepState
 
 
 class _OpenMessage:
@@ -112,6 +120,7 @@ class RunAssembler:
         self.finish_reason: FinishReason | None = None
         self.usage: TokenUsage | None = None
         self.has_text = False
+        self.provider_state: Any = None
         self.unsaved_bytes = 0
         """How much text came since `changes` was last taken."""
 
@@ -145,6 +154,8 @@ class RunAssembler:
                 self.usage = usage
             case Finish(reason=reason):
                 self.finish_reason = reason
+            case StateDelta(state=state):
+                self.provider_state = state
             case ReasoningDelta():
                 pass  # counted in the usage; never part of a message
         return []
@@ -164,6 +175,8 @@ class RunAssembler:
         if with_calls and self._calls_step_id is not None:
             step_id = self._calls_step_id
             changes.extend(AddItem(item, step_id) for item in self._call_items(step_id))
+            if self.provider_state is not None:
+                changes.append(KeepState(self._calls[0].call_id, self.provider_state))
         self.unsaved_bytes = 0
         return changes
 

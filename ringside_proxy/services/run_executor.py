@@ -1,6 +1,7 @@
 """A run's model call as one generator of events; plain and streamed runs drain the same one."""
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
@@ -10,8 +11,8 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.services import run_request
+from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_assembler import RunAssembler
 from ringside_proxy.services.run_request import Limit
@@ -52,9 +53,9 @@ class ModelCall(msgspec.Struct, kw_only=True):
 class RunExecutor:
     """Makes a run's model calls. Owns no task and ends no run: it says how a call came out."""
 
-    def __init__(self, db: Database, client: ProviderClient, new_id: NewId, clock: Clock) -> None:
+    def __init__(self, db: Database, answers: Answers, new_id: NewId, clock: Clock) -> None:
         self._db = db
-        self._client = client
+        self._answers = answers
         self._new_id = new_id
         self._clock = clock
 
@@ -69,21 +70,20 @@ class RunExecutor:
         """The events of the model's answer, as they come.
 
         With `saves_before_telling`, a step or message is stored before its opening or closing is
-        told; without, with the next periodic save. Raises ProviderError.
+        told; without, with the next periodic save. Raises ProviderError, InvalidRequestError for
+        what the model cannot do, ResponseSchemaValidationFailedError.
         """
         built = await self._db.read(run_request.build, call.run, call.route)
         call.limit_reached = built.limit_reached
         if built.request is None:
             return
         call.prompt_tokens_estimate = built.prompt_tokens_estimate
-        provider, assembler = call.route.provider, call.assembler
-        http_request = provider.build_request(built.request, call.route.credentials)
+        assembler = call.assembler
+        planned = self._answers.plan(call.route, built.request)
         saved_at_s = self._clock.monotonic_s()
-        async with self._client.stream(
-            call.route.target, http_request, lambda: provider.stream_decoder(self._new_id)
-        ) as batches:
-            call.is_answering = True
+        async with aclosing(self._answers.deltas(call.route, planned)) as batches:
             async for deltas in batches:
+                call.is_answering = True
                 events = [event for delta in deltas for event in assembler.feed(delta)]
                 is_told = saves_before_telling and assembler.must_save
                 if is_told or self._is_save_due(assembler, saved_at_s):

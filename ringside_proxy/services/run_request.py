@@ -5,12 +5,12 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ringside_proxy.domain import tokens
-from ringside_proxy.domain.items import Item
+from ringside_proxy.domain.items import FunctionCallBody, Item
 from ringside_proxy.domain.runs import RunSettings
 from ringside_proxy.providers.types import CompletionRequest
 from ringside_proxy.services import context
 from ringside_proxy.services.model_routing import Route
-from ringside_proxy.store import items, runs
+from ringside_proxy.store import items, provider_states, runs
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
 
@@ -49,13 +49,24 @@ def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
     return RunRequest(
         request=CompletionRequest(
             model=route.ref.model,
-            messages=context.chat_messages(settings.instructions, history + own),
+            messages=context.chat_messages(
+                settings.instructions, history + own, _states(tx, run, route, own)
+            ),
             params=_params(run.settings, route, tools, output_max, is_first_call=not own),
             is_stream=True,
             include_usage=True,
         ),
         prompt_tokens_estimate=fixed + context.estimate(history),
     )
+
+
+def _states(tx: Tx, run: RunRecord, route: Route, own: list[Item]) -> dict[str, Any]:
+    """What the model left with this run's calls. Of earlier runs nothing is given back: thinking
+    belongs to the turn it was thought in.
+    """
+    scope = provider_states.thread_scope(run.conversation)
+    call_ids = [item.call_id for item in own if isinstance(item.body, FunctionCallBody)]
+    return provider_states.find(tx, scope, [each for each in call_ids if each], str(route.ref))
 
 
 def _history(tx: Tx, run: RunRecord, room: int | None) -> list[Item]:

@@ -5,6 +5,7 @@ state that start-up knows how to end.
                  cancel, expire and restart end a run from anywhere, through `finish` too
 """
 
+import logging
 from typing import Final
 
 import msgspec
@@ -20,13 +21,17 @@ from ringside_proxy.services.run_assembler import (
     AddItem,
     Change,
     CompleteStep,
+    KeepState,
     OpenStep,
     UpdateItem,
 )
-from ringside_proxy.store import items, run_steps, runs, threads
+from ringside_proxy.store import items, provider_states, run_steps, runs, threads
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
+from ringside_proxy.telemetry import fields
+
+logger = logging.getLogger(__name__)
 
 CUT_CALL: Final = LastError("server_error", "The output limit cut the function call short.")
 
@@ -133,10 +138,17 @@ def save(tx: Tx, run: RunRecord, generation: int, changes: list[Change]) -> None
             case CompleteStep():
                 run_steps.end(tx, change.step_id, StepStatus.COMPLETED, change.ended_ms)
             case AddItem():
-                origin = items.Origin(run.seq, generation, run_steps.seq_of(tx, change.step_id))
+                step = run_steps.seq_of(tx, change.step_id)
+                origin = items.Origin(run.seq, generation, step)
                 items.append(tx, run.conversation, [change.item], origin)
+                if isinstance(change.item.body, MessageBody):
+                    run_steps.set_message(tx, step, change.item.id)
             case UpdateItem():
                 items.update(tx, change.item)
+            case KeepState():
+                scope = provider_states.thread_scope(run.conversation)
+                model = runs.model_of(tx, generation)
+                provider_states.put(tx, scope, change.call_id, model, change.state)
 
 
 def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended | None:
@@ -150,7 +162,7 @@ def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended
         return None
     if generation is not None:
         save(tx, run, generation, ending.changes)
-        runs.close_generation(tx, run, ending.usage)
+    runs.close_generation(tx, run, ending.usage)
     event = ending.event
     if event is RunEvent.CANCEL and run.status is not RunStatus.CANCELLING:
         run = runs.move(tx, run, RunEvent.CANCEL)
@@ -174,7 +186,7 @@ def submit(
 
     Raises RunStateError or InvalidRequestError in OpenAI's words; nothing is stored then.
     """
-    if tx.now_ms >= run.expires_ms:  # the sweeper is about to say so
+    if not run.is_terminal and tx.now_ms >= run.expires_ms:  # the sweeper is about to say so
         run = msgspec.structs.replace(run, status=RunStatus.EXPIRED)
     queued = runs.move(tx, run, RunEvent.SUBMIT_OUTPUTS)
     opened = run_steps.find_open(tx, run.seq)
@@ -207,22 +219,29 @@ def recover(tx: Tx) -> tuple[list[RunRecord], int]:
     """End what a dead process left half done.
 
     Gives the runs that were queued and never began, which can go on, and how many were ended.
-    A run that waits for outputs goes on waiting.
+    A run that waits for outputs goes on waiting. One that cannot be ended is logged and left to
+    its expiry: it must not keep the others, or the proxy, from going on.
     """
     waiting: list[RunRecord] = []
     ended = 0
     for run in runs.active(tx):
-        if run.status is RunStatus.REQUIRES_ACTION:
+        is_over = tx.now_ms >= run.expires_ms
+        if run.status is RunStatus.REQUIRES_ACTION and not is_over:
             continue
-        if run.status is RunStatus.QUEUED and not runs.was_dispatched(tx, run):
+        if run.status is RunStatus.QUEUED and not is_over and not runs.was_dispatched(tx, run):
             waiting.append(run)
             continue
-        runs.close_generation(tx, run, None)
-        finish(tx, run.id, None, RESTARTED)
-        ended += 1
+        try:
+            with tx.savepoint():
+                finish(tx, run.id, None, EXPIRED if is_over else RESTARTED)
+        except Exception:
+            logger.exception("run could not be ended", extra=fields(run_id=run.id))
+        else:
+            ended += 1
     return waiting, ended
 
 
+EXPIRED: Final = Ending(event=RunEvent.EXPIRE)
 RESTARTED: Final = Ending(
     event=RunEvent.FAIL,
     last_error=LastError("server_error", "The proxy was restarted while the run was in progress."),
@@ -253,7 +272,9 @@ def _end_message(tx: Tx, run: RunRecord, step_id: str, ending: Ending) -> Messag
     reason = MESSAGE_ENDINGS.get(run.status)
     if run.status is RunStatus.INCOMPLETE and ending.message_reason is not None:
         reason = ending.message_reason
-    for item in items.of_steps(tx, run.seq).get(step_id, []):
+    written = [each.item for each in ending.changes if isinstance(each, AddItem | UpdateItem)]
+    # A caller may have deleted the message meanwhile: whoever streams it is told its end all the same.
+    for item in items.of_steps(tx, run.seq).get(step_id, written):
         if isinstance(item.body, MessageBody):
             ended = msgspec.structs.replace(
                 item,

@@ -6,7 +6,7 @@ from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.services.runs import Runs
-from ringside_proxy.store import paging, threads
+from ringside_proxy.store import paging, provider_states, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock
 from ringside_proxy.telemetry import fields
@@ -48,5 +48,6 @@ class Sweeper:
         until_next_s = await self._runs.expire_due()
         while await self._db.write(threads.purge):
             pass
+        await self._db.write(provider_states.forget_expired)
         await self._db.write(paging.clear_tombstones, self._clock.now_ms() - TOMBSTONES_KEPT_MS)
         return TICK_S if until_next_s is None else min(until_next_s, TICK_S)

@@ -152,7 +152,8 @@ def new_token() -> str:
 
 def hash_token(token: str) -> str:
     """The form in which a token is stored and compared."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # A header may hold bytes that are no UTF-8; aiohttp hands them on as lone surrogates.
+    return hashlib.sha256(token.encode(errors="surrogateescape")).hexdigest()
 
 
 def _bearer(authorization: str | None) -> str | None:
@@ -170,7 +171,7 @@ def _refusal(token: str | None) -> str:
         f"{token[:SHOWN_CHARACTERS]}***{token[-SHOWN_CHARACTERS:]}" if len(token) > 12 else "***"
     )
     return (
-        f"Incorrect API key provided: {shown}. It has to be a Ringside token: one of auth.tokens, "
+        f"Incorrect API key provided: {shown.encode(errors='replace').decode()}. It has to be a Ringside token: one of auth.tokens, "
         "or one made with 'ringside token new'."
     )
 

@@ -31,7 +31,20 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """What a provider is on with; of the others an API key is enough."""
 
-PROVIDERS_BUILT: Final = ("openai", "sandbox")
+PROVIDERS_BUILT: Final = (
+    "openai",
+    "mistral",
+    "groq",
+    "together",
+    "fireworks",
+    "deepseek",
+    "cerebras",
+    "sambanova",
+    "openrouter",
+    "azure",
+    "huggingface",
+    "sandbox",
+)
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Settings:

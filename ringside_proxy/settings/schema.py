@@ -365,8 +365,9 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
             ProviderSettings,
         ],
         Meta(
-            description="Where models come from; only openai and sandbox are in effect yet. A key in its"
-            " usual variable (OPENAI_API_KEY …) is enough. The sandbox needs none and is on when"
+            description="Where models come from; anthropic, google, cohere, perplexity, xai, ollama,"
+            " bedrock and replicate are not in effect yet. A key in its usual variable"
+            " (OPENAI_API_KEY …) is enough. The sandbox needs none and is on when"
             " nothing else is."
         ),
     ] = {}

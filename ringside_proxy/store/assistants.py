@@ -15,7 +15,7 @@ INSERT: Final = "INSERT INTO assistants (id, owner, body) VALUES (?, ?, ?)"
 GET: Final = "SELECT seq, owner, body FROM assistants WHERE id = ?"
 UPDATE: Final = "UPDATE assistants SET body = ? WHERE id = ?"
 DELETE: Final = "DELETE FROM assistants WHERE id = ?"
-FIND: Final = "SELECT seq FROM assistants WHERE id = ? AND ? = 0"
+FIND: Final = "SELECT seq, owner FROM assistants WHERE id = ? AND ? = 0"
 
 LISTED: Final = PagedTable("assistant", "body", "assistants", "seq", FIND)
 ANYONES: Final = "1"
@@ -32,7 +32,7 @@ def insert(tx: Tx, assistant: Assistant, owner: str) -> None:
 
 def get(tx: Tx, assistant_id: str, caller: Caller) -> Assistant:
     """The assistant. Raises NotFoundError, also for one the caller may not see."""
-    return _find(tx, assistant_id, caller)[1]
+    return _find(tx, assistant_id, caller)[2]
 
 
 def update(tx: Tx, assistant_id: str, caller: Caller, changes: dict[str, object]) -> Assistant:
@@ -44,9 +44,9 @@ def update(tx: Tx, assistant_id: str, caller: Caller, changes: dict[str, object]
 
 def delete(tx: Tx, assistant_id: str, caller: Caller) -> None:
     """Remove the assistant; its runs keep their snapshots. Raises NotFoundError."""
-    seq, _ = _find(tx, assistant_id, caller)
+    seq, owner, _ = _find(tx, assistant_id, caller)
     tx.run(DELETE, assistant_id)
-    bury(tx, assistant_id, NO_PARENT, seq)
+    bury(tx, assistant_id, NO_PARENT, seq, owner)
 
 
 def page(tx: Tx, caller: Caller, query: ListQuery) -> Page[Assistant]:
@@ -58,12 +58,13 @@ def page(tx: Tx, caller: Caller, query: ListQuery) -> Page[Assistant]:
         ANYONES if is_developer else OWNERS,
         () if is_developer else (caller.owner,),
         NO_PARENT,
+        caller.sees,
     )
     return page_of([_decode(body) for (body,) in rows], has_more)
 
 
-def _find(tx: Tx, assistant_id: str, caller: Caller) -> tuple[int, Assistant]:
+def _find(tx: Tx, assistant_id: str, caller: Caller) -> tuple[int, str, Assistant]:
     row = tx.one(GET, assistant_id)
     if row is None or not caller.sees(row[1]):
         raise NotFoundError.of("assistant", assistant_id)
-    return row[0], _decode(row[2])
+    return row[0], row[1], _decode(row[2])

@@ -84,6 +84,7 @@ class Database:
         self = cls(path, clock, observe)
         self._lock = files.lock(path)
         try:
+            await _inspect(path)
             self._writer = await _connect(partial(files.open_writer, path, synchronous))
             await _on_thread(self._writer, _prepare, path)
             self._readers = [
@@ -94,7 +95,7 @@ class Database:
         except BaseException as error:
             await self._release()
             if isinstance(error, sqlite3.DatabaseError):
-                raise files.damaged(path, str(error)) from error
+                raise files.unopened(path, error) from error
             raise
         return self
 
@@ -128,6 +129,8 @@ class Database:
         self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """The result of `fn` on one snapshot, off the event loop: lists and anything long."""
+        if not self._readers:
+            raise RuntimeError("the store is closed")
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
         result: T = await _on_thread(reader, _snapshot, self._clock.now_ms(), fn, args, kwargs)
@@ -214,7 +217,12 @@ async def _connect(connector: Callable[[], sqlite3.Connection]) -> aiosqlite.Con
     connection = aiosqlite.Connection(connector, iter_chunk_size=1)
     # A forgotten close must not keep a dying process alive; `close` ends the thread itself.
     connection._thread.daemon = True
-    return await connection
+    try:
+        return await connection
+    except BaseException:
+        # It has told its thread to end and does not wait for it: it must not outlive the loop.
+        connection._thread.join()
+        raise
 
 
 async def _on_thread(connection: aiosqlite.Connection, fn: Callable[..., T], *args: Any) -> T:
@@ -272,8 +280,8 @@ def storage_full() -> StorageFullError:
 
 
 def _resolve(future: "asyncio.Future[Any]", outcome: _Outcome) -> None:
-    for hook in outcome.after_commit:
-        hook()
+    for hook in outcome.after_commit:  # before the caller goes on; one that fails harms nobody
+        future.get_loop().call_soon(hook)
     if future.done():  # the caller was cancelled: the work stands, the result is dropped
         return
     if outcome.error is not None:
@@ -296,11 +304,25 @@ def _snapshot(
         connection.execute("COMMIT")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Check the store after an unclean stop, upgrade its schema, mark it as open."""
+async def _inspect(path: Path) -> None:
+    """Look for damage before anything can write: a writer's mere close would change the files."""
+    if not path.exists():  # noqa: ASYNC240 - at start, nothing else runs yet
+        return
+    reader = await _connect(partial(files.open_reader, path))
+    try:
+        await _on_thread(reader, _check_unclean, path)
+    finally:
+        await reader.close()
+
+
+def _check_unclean(connection: sqlite3.Connection, path: Path) -> None:
     is_new = connection.execute("PRAGMA user_version").fetchone()[0] == 0
     if not is_new and connection.execute(OPEN_MARK).fetchone() is not None:
         files.check(connection, path)
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Upgrade the schema, mark the store as open."""
     files.migrate(connection, path)
     connection.execute("INSERT OR REPLACE INTO store_meta VALUES ('open', '1')")
 

@@ -131,7 +131,7 @@ def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
             f"{len(known)}. Run the newer version, or restore the backup made before the upgrade."
         )
     if path is not None and 0 < version < len(known):
-        backup(connection, Path(f"{path}.pre-{version + 1}"))
+        _copy(connection, Path(f"{path}.pre-{version + 1}"))
     for number in range(version + 1, len(known) + 1):
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{known[number - 1]}\nPRAGMA user_version = {number};\nCOMMIT;"
@@ -150,22 +150,45 @@ def _migrations() -> list[str]:
 def backup(connection: sqlite3.Connection, target: Path) -> None:
     """Copy the whole store to `target` while it is in use; the copy is durable on return.
 
-    Works on any connection, readers too. Raises StoreError if `target` exists.
+    Works on any connection, readers too. Raises StoreError if `target` exists or cannot be written.
     """
     if target.exists():
         raise StoreError(f"{target} exists already; choose another name.")
+    _copy(connection, target)
+
+
+def _copy(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy the store to `target`, in the place of what is there."""
     partial = target.with_name(f".{target.name}.partial")
     partial.unlink(missing_ok=True)
+    try:
+        _vacuum_into(connection, partial)
+    except sqlite3.DatabaseError as error:
+        partial.unlink(missing_ok=True)
+        raise StoreError(f"The store was not copied to {target}: {error}.") from error
+    _sync(partial)
+    partial.rename(target)
+    _sync(target.parent)
+
+
+def _vacuum_into(connection: sqlite3.Connection, target: Path) -> None:
+    # `query_only` would refuse the new file too; `mode=ro` goes on protecting the store.
+    is_query_only = connection.execute("PRAGMA query_only").fetchone()[0]
     old_umask = os.umask(0o077)
     try:
-        connection.execute("VACUUM INTO ?", (str(partial),)).close()
+        connection.execute("PRAGMA query_only=0").close()
+        connection.execute("VACUUM INTO ?", (str(target),)).close()
     finally:
         os.umask(old_umask)
-    for name in (partial, partial.parent):
-        descriptor = os.open(name, os.O_RDONLY)
+        connection.execute(f"PRAGMA query_only={is_query_only:d}").close()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(descriptor)
+    finally:
         os.close(descriptor)
-    partial.rename(target)
 
 
 def check(connection: sqlite3.Connection, path: Path) -> None:
@@ -177,9 +200,17 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise damaged(path, verdict)
 
 
+def unopened(path: Path, error: sqlite3.DatabaseError) -> StoreError:
+    """Why the store could not be opened: it is damaged, or something around it is in the way."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return damaged(path, str(error))
+    return StoreError(f"The store {path} cannot be opened: {error}.")
+
+
 def damaged(path: Path, finding: str) -> StoreCorruptError:
     """The error that says how to restore. Nothing is ever repaired or deleted on its own."""
     return StoreCorruptError(
-        f"The store {path} is damaged ({finding}). Nothing was changed. Move it and its -wal file "
+        f"The store {path} is damaged ({' '.join(finding.split())}). Nothing was changed. Move it and its -wal file "
         f"aside, then put a backup in its place: cp BACKUP {path}"
     )

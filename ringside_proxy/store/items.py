@@ -46,7 +46,7 @@ FROM_ORDINAL: Final = (
 )
 FIRST_OF_RUN: Final = "SELECT min(ordinal) FROM items WHERE run = ?"
 FIND_MESSAGE: Final = (
-    "SELECT ordinal FROM items WHERE id = ? AND conversation = ? AND type = 'message'"
+    "SELECT ordinal, '' FROM items WHERE id = ? AND conversation = ? AND type = 'message'"
 )
 
 LISTED: Final = PagedTable("message", COLUMNS, SOURCE, "i.ordinal", FIND_MESSAGE)

@@ -1,15 +1,16 @@
 """Keyset pages: where a page starts is looked up once, then read along an index."""
 
+from collections.abc import Callable
 from typing import Final
 
-from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.domain.lists import ListQuery, no_such_cursor
 from ringside_proxy.store.tx import Row, Tx
 
 BURY: Final = (
-    "INSERT OR REPLACE INTO tombstones (id, parent, position, deleted_ms) VALUES (?, ?, ?, ?)"
+    "INSERT OR REPLACE INTO tombstones (id, parent, owner, position, deleted_ms) "
+    "VALUES (?, ?, ?, ?, ?)"
 )
-BURIED: Final = "SELECT position FROM tombstones WHERE id = ? AND parent = ?"
+BURIED: Final = "SELECT position, owner FROM tombstones WHERE id = ? AND parent = ?"
 CLEAR_TOMBSTONES: Final = (
     "DELETE FROM tombstones WHERE id IN (SELECT id FROM tombstones WHERE deleted_ms < ? LIMIT 500)"
 )
@@ -22,7 +23,8 @@ class PagedTable:
     """How one kind of object is listed.
 
     `columns` and `source` (the table) are SQL fragments of the caller's own
-    module; `position` is the column that orders; `find_position` gives it for an id and parent.
+    module; `position` is the column that orders; `find` gives it, and the object's owner, for an
+    id and parent.
     """
 
     def __init__(self, noun: str, columns: str, source: str, position: str, find: str) -> None:
@@ -32,12 +34,18 @@ class PagedTable:
         self._find = find
 
     def page(
-        self, tx: Tx, query: ListQuery, condition: str, params: tuple[object, ...], parent: int
+        self,
+        tx: Tx,
+        query: ListQuery,
+        condition: str,
+        params: tuple[object, ...],
+        parent: int,
+        sees: Callable[[str], bool] = lambda owner: True,
     ) -> tuple[list[Row], bool]:
         """The rows of a page in the order asked for, and whether more follow.
 
         `condition` is a fixed SQL fragment for `params`. Raises InvalidRequestError for a cursor
-        that names nothing.
+        that names nothing, or nothing that the caller `sees`.
         """
         conditions, bounds = [condition], [*params]
         is_ascending = query.order == "asc"
@@ -45,7 +53,7 @@ class PagedTable:
             if cursor is not None:
                 is_beyond = (name == "after") == is_ascending
                 conditions.append(f"{self._position} {'>' if is_beyond else '<'} ?")
-                bounds.append(self._position_of(tx, name, cursor, parent))
+                bounds.append(self._position_of(tx, name, cursor, parent, sees))
         # Under `before` alone the page is the rows next to the cursor: read towards it, then turn.
         is_turned = query.before is not None and query.after is None
         direction = "ASC" if is_ascending != is_turned else "DESC"
@@ -61,21 +69,19 @@ class PagedTable:
             rows.reverse()
         return rows, has_more
 
-    def _position_of(self, tx: Tx, param: str, cursor: str, parent: int) -> int:
+    def _position_of(
+        self, tx: Tx, param: str, cursor: str, parent: int, sees: Callable[[str], bool]
+    ) -> int:
         row = tx.one(self._find, cursor, parent) or tx.one(BURIED, cursor, parent)
-        if row is None:
-            raise InvalidRequestError(
-                f"Invalid '{param}': no {self._noun} found with id '{cursor}'.",
-                param=param,
-                code="invalid_value",
-            )
+        if row is None or not sees(row[1]):
+            raise no_such_cursor(param, cursor, self._noun)
         position: int = row[0]
         return position
 
 
-def bury(tx: Tx, object_id: str, parent: int, position: int) -> None:
+def bury(tx: Tx, object_id: str, parent: int, position: int, owner: str = "") -> None:
     """Remember where a deleted object stood, so that a list cursor on it still works."""
-    tx.run(BURY, object_id, parent, position, tx.now_ms)
+    tx.run(BURY, object_id, parent, owner, position, tx.now_ms)
 
 
 def clear_tombstones(tx: Tx, older_than_ms: int) -> int:

@@ -1,6 +1,6 @@
 """Run steps: a step opens in progress and ends once."""
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -32,15 +32,17 @@ END: Final = (
     "WHERE id = ? AND status = 'in_progress'"
 )
 SET_USAGE: Final = "UPDATE run_steps SET usage = ? WHERE id = ?"
+SET_MESSAGE: Final = "UPDATE run_steps SET message_id = ? WHERE seq = ?"
 FIND_SEQ: Final = "SELECT seq FROM run_steps WHERE id = ?"
 COLUMNS: Final = (
     "s.id, s.type, s.status, s.created_ms, s.ended_ms, s.last_error, s.usage, r.id, "
-    "r.assistant_id, r.thread_id, r.expires_ms, r.ended_ms, s.seq, s.generation"
+    "r.assistant_id, r.thread_id, r.expires_ms, r.ended_ms, s.seq, s.generation, "
+    "s.message_id"
 )
 SOURCE: Final = "run_steps s JOIN runs r ON r.seq = s.run"
 GET: Final = f"SELECT {COLUMNS} FROM {SOURCE} WHERE s.id = ? AND s.run = ?"  # noqa: S608 - fixed fragments
 OPEN: Final = f"SELECT {COLUMNS} FROM {SOURCE} WHERE s.run = ? AND s.status = 'in_progress'"  # noqa: S608 - fixed fragments
-FIND: Final = "SELECT seq FROM run_steps WHERE id = ? AND run = ?"
+FIND: Final = "SELECT seq, '' FROM run_steps WHERE id = ? AND run = ?"
 
 LISTED: Final = PagedTable("run step", COLUMNS, SOURCE, "s.seq", FIND)
 OF_RUN: Final = "s.run = ?"
@@ -97,6 +99,11 @@ def set_usage(tx: Tx, step_id: str, usage: TokenUsage) -> None:
     tx.run(SET_USAGE, _encode(usage), step_id)
 
 
+def set_message(tx: Tx, step: int, message_id: str) -> None:
+    """Note which message a step made; the step goes on naming it when it is deleted."""
+    tx.run(SET_MESSAGE, message_id, step)
+
+
 def get(tx: Tx, run: int, step_id: str) -> RunStep:
     """A step of the run. Raises NotFoundError."""
     row = tx.one(GET, step_id, run)
@@ -126,10 +133,12 @@ def pending_calls(tx: Tx, run: int) -> RequiredAction | None:
     return None if opened is None else required_action(opened.step)
 
 
-def details_of(step_type: Any, step_items: list[Item]) -> MessageCreationDetails | ToolCallsDetails:
-    """The `step_details` that a step's items make."""
-    if step_type == "message_creation":
-        return MessageCreationDetails(message_creation=MessageCreation(step_items[0].id))
+def details_of(
+    message_id: str | None, step_items: list[Item]
+) -> MessageCreationDetails | ToolCallsDetails:
+    """The `step_details` of a step that made a message, or else of one with these items."""
+    if message_id is not None:
+        return MessageCreationDetails(message_creation=MessageCreation(message_id))
     outputs = {
         item.call_id: item.body.output
         for item in step_items
@@ -170,6 +179,6 @@ def _step(row: Row, found: dict[str, list[Item]]) -> RunStep:
         expired_at=ended_at if status is StepStatus.EXPIRED else None,
         failed_at=ended_at if status is StepStatus.FAILED else None,
         last_error=None if row[5] is None else _parse_error(row[5]),
-        step_details=details_of(row[1], found.get(row[0], [])),
+        step_details=details_of(row[14], found.get(row[0], [])),
         usage=None if is_open else assistants_usage(usage),
     )

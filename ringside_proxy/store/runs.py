@@ -43,7 +43,7 @@ ACTIVE: Final = (
 )
 EVERY_ACTIVE: Final = (
     f"SELECT {COLUMNS} FROM runs "  # noqa: S608 - fixed fragments
-    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling') ORDER BY seq"
+    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
 )
 DUE: Final = (
     "SELECT id, expires_ms FROM runs "
@@ -55,7 +55,7 @@ MOVE: Final = (
     "incomplete_reason = ?, usage = ? WHERE seq = ?"
 )
 SET_METADATA: Final = "UPDATE runs SET metadata = ? WHERE seq = ?"
-FIND: Final = "SELECT seq FROM runs WHERE id = ? AND conversation = ?"
+FIND: Final = "SELECT seq, '' FROM runs WHERE id = ? AND conversation = ?"
 
 OPEN_GENERATION: Final = (
     "INSERT INTO generations (id, run, number, model, created_ms) VALUES (?, ?, "
@@ -65,6 +65,7 @@ CLOSE_GENERATION: Final = (
     "UPDATE generations SET ended_ms = ?, usage = ? WHERE run = ? AND ended_ms IS NULL"
 )
 HAS_OPEN_GENERATION: Final = "SELECT 1 FROM generations WHERE run = ? AND ended_ms IS NULL"
+MODEL_OF: Final = "SELECT model FROM generations WHERE seq = ?"
 USAGES: Final = "SELECT usage FROM generations WHERE run = ? AND usage IS NOT NULL"
 
 LISTED: Final = PagedTable("run", COLUMNS, "runs", "seq", FIND)
@@ -229,6 +230,15 @@ def open_generation(tx: Tx, run: RunRecord, generation_id: str, model: str) -> i
     return tx.insert(OPEN_GENERATION, generation_id, run.seq, run.seq, model, tx.now_ms)
 
 
+def model_of(tx: Tx, generation: int) -> str:
+    """The model that a generation is made by."""
+    row = tx.one(MODEL_OF, generation)
+    if row is None:
+        raise LookupError(generation)
+    model: str = row[0]
+    return model
+
+
 def close_generation(tx: Tx, run: RunRecord, usage: TokenUsage | None) -> None:
     """Note what the run's open generation consumed, if one is open."""
     tx.run(CLOSE_GENERATION, tx.now_ms, None if usage is None else _encode(usage), run.seq)
@@ -246,7 +256,8 @@ def used_so_far(tx: Tx, run: RunRecord) -> TokenUsage:
 
 def active(tx: Tx) -> list[RunRecord]:
     """Every run that is not terminal, oldest first."""
-    return [_record(row) for row in tx.all(EVERY_ACTIVE)]
+    # Sorted here: asked to sort, SQLite would read every run there ever was, in order.
+    return sorted((_record(row) for row in tx.all(EVERY_ACTIVE)), key=lambda run: run.seq)
 
 
 def by_expiry(tx: Tx) -> list[tuple[str, int]]:

@@ -9,6 +9,7 @@ from ringside_proxy.domain.errors import ConversationFullError, NotFoundError
 from ringside_proxy.domain.ids import twin
 from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.threads import Thread
+from ringside_proxy.store import provider_states
 from ringside_proxy.store.paging import NO_PARENT, PagedTable, bury
 from ringside_proxy.store.tx import Row, Tx
 
@@ -38,7 +39,10 @@ RESERVE: Final = (
 FORGET_MESSAGE: Final = "UPDATE conversations SET message_count = message_count - 1 WHERE seq = ?"
 MARK_DELETED: Final = "UPDATE conversations SET deleted_ms = ? WHERE seq = ?"
 DROP_ALIAS: Final = "DELETE FROM api_thread_aliases WHERE conversation = ?"
-FIND: Final = "SELECT conversation FROM api_thread_aliases WHERE thread_id = ? AND ? = 0"
+FIND: Final = (
+    "SELECT c.seq, c.owner FROM api_thread_aliases a JOIN conversations c ON c.seq = a.conversation "
+    "WHERE a.thread_id = ? AND ? = 0"
+)
 
 LISTED: Final = PagedTable(
     "thread",
@@ -47,10 +51,20 @@ LISTED: Final = PagedTable(
     "c.seq",
     FIND,
 )
+LISTED_BY_METADATA: Final = PagedTable(
+    "thread",
+    COLUMNS,
+    "conversation_metadata m JOIN conversations c ON c.seq = m.conversation "
+    "JOIN api_thread_aliases a ON a.conversation = c.seq",
+    "m.conversation",
+    FIND,
+)
 LIVE: Final = "c.deleted_ms IS NULL"
 OWNERS: Final = "c.owner = ?"
+PAIR: Final = "m.key = ? AND m.value = ?"
 HAS_METADATA: Final = (
-    "c.seq IN (SELECT conversation FROM conversation_metadata WHERE key = ? AND value = ?)"
+    "EXISTS (SELECT 1 FROM conversation_metadata "
+    "WHERE conversation = c.seq AND key = ? AND value = ?)"
 )
 
 NEXT_DELETED: Final = (
@@ -121,19 +135,23 @@ def delete(tx: Tx, record: ThreadRecord) -> None:
     """Make the thread unfindable at once; `purge` removes its rows afterwards."""
     tx.run(MARK_DELETED, tx.now_ms, record.seq)
     tx.run(DROP_ALIAS, record.seq)
-    bury(tx, record.thread.id, NO_PARENT, record.seq)
+    bury(tx, record.thread.id, NO_PARENT, record.seq, record.owner)
 
 
 def page(tx: Tx, caller: Caller, query: ListQuery, metadata: dict[str, str]) -> Page[Thread]:
     """A page of the threads that the caller may see and that carry all of `metadata`."""
-    conditions, params = [LIVE], list[str]()
+    table, conditions, params = LISTED, [LIVE], list[str]()
     if caller.role != "developer":
         conditions.append(OWNERS)
         params.append(caller.owner)
     for pair in metadata.items():
-        conditions.append(HAS_METADATA)
+        # The first pair is walked along, in the order of the list; the others are looked up.
+        conditions.append(PAIR if table is LISTED else HAS_METADATA)
         params.extend(pair)
-    rows, has_more = LISTED.page(tx, query, " AND ".join(conditions), tuple(params), NO_PARENT)
+        table = LISTED_BY_METADATA
+    rows, has_more = table.page(
+        tx, query, " AND ".join(conditions), tuple(params), NO_PARENT, caller.sees
+    )
     return page_of([_record(row).thread for row in rows], has_more)
 
 
@@ -165,6 +183,7 @@ def purge(tx: Tx) -> bool:
     row = tx.one(NEXT_DELETED)
     if row is None:
         return False
+    provider_states.forget(tx, provider_states.thread_scope(row[0]))
     for statement in PURGE:
         if tx.run(statement, row[0]) >= 500:
             return True

@@ -5,21 +5,16 @@ from typing import Final, Literal
 import msgspec
 
 from ringside_proxy.domain.errors import NotFoundError
-from ringside_proxy.domain.lists import ListQuery
-from ringside_proxy.store.paging import NO_PARENT, PagedTable, bury
 from ringside_proxy.store.tx import Row, Tx
 
 INSERT: Final = (
     "INSERT INTO api_tokens (id, name, role, customer, sha256, created_ms, expires_ms) "
     "VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-COLUMNS: Final = "id, name, role, customer, sha256, created_ms, expires_ms, seq"
+COLUMNS: Final = "id, name, role, customer, sha256, created_ms, expires_ms"
 ALL: Final = f"SELECT {COLUMNS} FROM api_tokens ORDER BY seq"  # noqa: S608 - fixed fragments
 GET: Final = f"SELECT {COLUMNS} FROM api_tokens WHERE id = ?"  # noqa: S608 - fixed fragments
 DELETE: Final = "DELETE FROM api_tokens WHERE id = ?"
-FIND: Final = "SELECT seq FROM api_tokens WHERE id = ? AND ? = 0"
-
-LISTED: Final = PagedTable("token", COLUMNS, "api_tokens", "seq", FIND)
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,19 +48,12 @@ def every(tx: Tx) -> list[TokenRecord]:
     return [_record(row) for row in tx.all(ALL)]
 
 
-def page(tx: Tx, query: ListQuery) -> tuple[list[TokenRecord], bool]:
-    """A page of tokens, and whether more follow."""
-    rows, has_more = LISTED.page(tx, query, "1", (), NO_PARENT)
-    return [_record(row) for row in rows], has_more
-
-
 def delete(tx: Tx, token_id: str) -> TokenRecord:
     """Remove a token; gives what it was. Raises NotFoundError."""
     row = tx.one(GET, token_id)
     if row is None:
         raise NotFoundError.of("token", token_id)
     tx.run(DELETE, token_id)
-    bury(tx, token_id, NO_PARENT, row[7])
     return _record(row)
 
 

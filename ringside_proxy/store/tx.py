@@ -6,7 +6,8 @@ checkpoint.
 """
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 Row = tuple[Any, ...]
@@ -37,6 +38,18 @@ class Tx:
     def all(self, sql: str, *params: Any) -> list[Row]:
         """Every row."""
         return self._connection.execute(sql, params).fetchall()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part that may fail alone: what it did is undone, and its error goes on."""
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK TO part")
+            raise
+        finally:
+            self._connection.execute("RELEASE part")
 
     def run(self, sql: str, *params: Any) -> int:
         """How many rows a statement without results changed."""

@@ -46,7 +46,7 @@ ALL_BODIES = [
     (bodies.CreateMessage, MESSAGE), (bodies.ModifyMessage, {}), (bodies.CreateRun, RUN),
     (bodies.CreateThreadAndRun, RUN), (bodies.ModifyRun, {}),
     (bodies.SubmitToolOutputs, {"tool_outputs": [{"tool_call_id": "call_1"}]}),
-    (bodies.ChatCompletion, {"model": "m", "messages": [{}]}),
+    (bodies.ChatCompletion, {"model": "m", "messages": [{"role": "user", "content": "hi"}]}),
     (bodies.Embeddings, {"model": "m", "input": "x"}),
 ]  # fmt: skip
 
@@ -309,14 +309,26 @@ def test_tool_choice_of_a_hosted_tool_is_refused():
         {"type": "json_object"},
         {"type": "json_schema", "json_schema": {"name": "n"}},
         {"type": "json_schema", "json_schema": {
-            "name": "n", "description": None, "schema": {"$ref": "#"}, "strict": None}},
+            "name": "n", "schema": {"$ref": "#"}, "strict": None}},
     ],
 )  # fmt: skip
 def test_response_format_is_echoed_as_given(given):
-    """Also its nulls: the echo is the caller's own object."""
+    """The echo is the caller's own object."""
     run = decoded(bodies.CreateRun, RUN | {"response_format": given})
 
     assert decode_domain.response_format(run.response_format) == given
+
+
+def test_response_format_is_echoed_without_forbidden_nulls():
+    """OpenAI's schema lets only `strict` be null."""
+    spec = {"name": "n", "description": None, "schema": None}
+    run = decoded(
+        bodies.CreateRun, RUN | {"response_format": {"type": "json_schema", "json_schema": spec}}
+    )
+
+    echo = decode_domain.response_format(run.response_format)
+
+    assert echo == {"type": "json_schema", "json_schema": {"name": "n"}}
 
 
 def test_absent_choice_and_format_are_auto():

@@ -424,17 +424,22 @@ def test_query_is_refused_in_openais_words(query, query_type, code, param, messa
 
 def test_open_body_keeps_unknown_keys_as_parameters():
     """What a provider may understand goes on as it came; nulls and the proxy's own keys do not."""
+    messages = [{"role": "user", "content": "hi", "x": 1}]
     raw = orjson.dumps(
-        {"model": "m", "messages": [{"role": "user", "x": 1}], "stream": True, "user": "u",
+        {"model": "m", "messages": messages, "stream": True, "user": "u",
          "stream_options": {"include_usage": True, "y": 1}, "n": None, "max_tokens": 5,
          "reasoning": {"deep": [None]}, "params": 1}
     )  # fmt: skip
 
     body, params = decode_open_body(raw, bodies.ChatCompletion)
 
-    assert (body.messages, body.user, body.max_tokens) == ([{"role": "user", "x": 1}], "u", 5)
+    assert (body.user, body.max_tokens) == ("u", 5)
     assert body.stream_options == bodies.StreamOptions(include_usage=True)
-    assert params == {"max_tokens": 5, "reasoning": {"deep": [None]}, "params": 1}
+    expected = {"messages": messages, "max_tokens": 5, "reasoning": {"deep": [None]}, "params": 1}
+    assert params == expected
+
+
+HI = [{"role": "user", "content": "hi"}]
 
 
 @pytest.mark.parametrize(
@@ -443,9 +448,15 @@ def test_open_body_keeps_unknown_keys_as_parameters():
         ({"model": "m"}, "messages"),
         ({"model": "m", "messages": []}, "messages"),
         ({"model": "m", "messages": ["hi"]}, "messages[0]"),
-        ({"model": "m", "messages": [{}], "max_completion_tokens": "5"}, "max_completion_tokens"),
-        ({"model": "", "messages": [{}]}, "model"),
-        ({"model": "m", "messages": [{}], "user": "u" * 257}, "user"),
+        ({"model": "m", "messages": HI, "max_completion_tokens": "5"}, "max_completion_tokens"),
+        ({"model": "", "messages": HI}, "model"),
+        ({"model": "m", "messages": HI, "user": "u" * 257}, "user"),
+        ({"model": "m", "messages": HI, "tools": True}, "tools"),
+        ({"model": "m", "messages": HI, "tools": [{"type": "function"}]}, "tools[0].function"),
+        (
+            {"model": "m", "messages": [{"role": "tool", "content": "x"}]},
+            "messages[0].tool_call_id",
+        ),
     ],
 )
 def test_open_body_is_checked_where_routing_and_money_depend_on_it(body, param):

@@ -11,6 +11,7 @@ from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import CompletionRequest, Credentials, Delta, HTTPRequest
 from tests.fakes import FakeClock, FakeUpstream
 
+ANY_REQUEST = CompletionRequest(model="m", messages=[{"role": "user", "content": "Hi."}])
 API_KEY = "a2c4e6g8-not-recognisable"
 """Nothing about it says that it is a key."""
 
@@ -59,7 +60,7 @@ class Caller:
         return self.client.stream(
             self.target,
             self.request(is_stream=True),
-            lambda: PROVIDERS["openai"].stream_decoder(new_id),
+            lambda: PROVIDERS["openai"].stream_decoder(ANY_REQUEST, new_id),
             **options,
         )
 

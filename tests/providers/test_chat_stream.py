@@ -16,11 +16,14 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.chat_messages import ReplayField
+from ringside_proxy.providers.chat_reasoning import ThinkTags
 from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX, ChatStreamDecoder
 from ringside_proxy.providers.types import (
     Delta,
     Finish,
     ReasoningDelta,
+    StateDelta,
     TextDelta,
     ToolCallDelta,
     UsageDelta,
@@ -30,13 +33,13 @@ from tests.fakes import chunk, frame, usage
 DONE = b"data: [DONE]\n\n"
 
 
-def decoder() -> ChatStreamDecoder:
+def decoder(**dialect: Any) -> ChatStreamDecoder:
     numbers = count(1)
-    return ChatStreamDecoder("acme", lambda prefix: f"{prefix}_new{next(numbers)}")
+    return ChatStreamDecoder("acme", lambda prefix: f"{prefix}_new{next(numbers)}", **dialect)
 
 
-def decoded(*chunks: Any, end: bytes = DONE) -> list[Delta]:
-    stream = decoder()
+def decoded(*chunks: Any, end: bytes = DONE, **dialect: Any) -> list[Delta]:
+    stream = decoder(**dialect)
     return (
         [d for each in chunks for d in stream.feed(frame(each))] + stream.feed(end) + stream.close()
     )
@@ -93,6 +96,11 @@ def call(index: int, call_id: str, name: str, arguments: str) -> list[ToolCallDe
             [function("f", "{}", index=0, id="null")],
             call(0, "call_new1", "f", "{}"),
             id="id of the word null",
+        ),
+        pytest.param(
+            [function("f", "{}", index=0, id="0")],
+            call(0, "call_new1", "f", "{}"),
+            id="id that is a place",
         ),
         pytest.param(
             [function("f", {"city": "Köln"}, index=0, id="x")],
@@ -278,6 +286,128 @@ def test_calls_are_bounded():
         calls(*(function("f", "{}", index=i, id=f"x{i}") for i in range(TOOL_CALLS_MAX + 1)))
 
 
+def thought(text: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "thinking", "thinking": [{"type": "text", "text": text}], **fields}
+
+
+def test_thoughts_in_a_list_of_content_are_kept_apart():
+    """Mistral's content is a list where it thinks; all its thoughts go back as one."""
+    deltas = decoded(
+        chunk({"content": [thought("a")]}),
+        chunk({"content": [thought("b", closed=True), {"type": "text", "text": "42"}]}, "stop"),
+        replay="thinking",
+    )
+
+    assert deltas == [
+        ReasoningDelta("a"),
+        ReasoningDelta("b"),
+        TextDelta("42"),
+        StateDelta({"thinking": [thought("ab", closed=True)]}),
+        Finish("stop"),
+    ]
+
+
+DETAIL = {"type": "reasoning.text", "index": 0}
+SEALED = {"type": "reasoning.encrypted", "data": "x", "index": 0}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "kept"),
+    [
+        ([DETAIL | {"text": "a"}, DETAIL | {"text": "b"}], [DETAIL | {"text": "ab"}]),
+        (
+            [DETAIL | {"text": "a"}, DETAIL | {"text": "", "signature": "s"}],
+            [DETAIL | {"text": "a", "signature": "s"}],
+        ),
+        (
+            [DETAIL | {"text": "a", "signature": "s"}, DETAIL | {"text": "b"}],
+            [DETAIL | {"text": "a", "signature": "s"}, DETAIL | {"text": "b"}],
+        ),
+        (
+            [DETAIL | {"text": "a"}, DETAIL | {"text": "b", "index": 1}],
+            [DETAIL | {"text": "a"}, DETAIL | {"text": "b", "index": 1}],
+        ),
+        ([SEALED, SEALED], [SEALED, SEALED]),
+    ],
+)
+def test_reasoning_details_are_kept_to_the_letter(pieces, kept):
+    """Pieces of one text are joined, as the whole answer would hold them; the rest stays."""
+    deltas = decoded(
+        *(chunk({"reasoning_details": [piece]}) for piece in pieces),
+        chunk({"content": "42"}, "stop"),
+        replay="reasoning_details",
+    )
+
+    assert deltas == [TextDelta("42"), StateDelta({"reasoning_details": kept}), Finish("stop")]
+
+
+def test_answer_without_reasoning_leaves_no_state():
+    """Nothing is stored where nothing has to go back."""
+    deltas = decoded(chunk({"content": "42"}, "stop"), replay="reasoning_content")
+
+    assert deltas == [TextDelta("42"), Finish("stop")]
+
+
+def said(deltas: list[Delta]) -> tuple[str, str]:
+    """The reasoning and the text of deltas."""
+    reasoning = "".join(delta.text for delta in deltas if isinstance(delta, ReasoningDelta))
+    return reasoning, "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
+
+
+@pytest.mark.parametrize(
+    ("content", "reasoning", "text"),
+    [
+        ("<think>hm</think>42", "hm", "42"),
+        ("\n<think>\nhm\n</think>\n\n42", "\nhm\n", "42"),
+        ("<think></think>\n\n42", "", "42"),
+        ("<think>a < b </thin b</think>42", "a < b </thin b", "42"),
+        ("<think>never closed </thin", "never closed </thin", ""),
+        ("<think>", "", ""),
+        ("<thin", "", "<thin"),
+        ("<thought>42", "", "<thought>42"),
+        ("42 <think>hm</think>", "", "42 <think>hm</think>"),
+        ("<think>hm</think>42 <think>x</think>", "hm", "42 <think>x</think>"),
+        (" \n", "", " \n"),
+        ("", "", ""),
+    ],
+)
+def test_think_tags_part_reasoning_from_text(content, reasoning, text):
+    """Only at the start, and wherever the stream is cut."""
+    for cut in range(len(content) + 1):
+        pieces = [content[:cut], content[cut:]]
+        tags = ThinkTags()
+        deltas = [delta for piece in pieces if piece for delta in tags.feed(piece)] + tags.close()
+        assert said(deltas) == (reasoning, text), pieces
+
+    tags = ThinkTags()
+    assert said([d for letter in content for d in tags.feed(letter)] + tags.close()) == (
+        reasoning,
+        text,
+    )
+
+
+def test_open_thought_ends_with_the_answer():
+    """A model that never closes its tag has only reasoned; its state says so."""
+    deltas = decoded(
+        chunk({"content": "<think>hm"}, "stop"), replay="reasoning_content", think_tags=True
+    )
+
+    assert deltas == [
+        ReasoningDelta("hm"),
+        StateDelta({"reasoning_content": "hm"}),
+        Finish("stop"),
+    ]
+
+
+def test_groq_counts_and_fails_beside_the_chunk():
+    """Usage and errors stand in `x_groq` there."""
+    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2))
+
+    assert decoded(chunk({}, "stop", x_groq={"usage": usage(1, 2)}))[-1] == counted
+    with pytest.raises(ProviderUnavailableError, match="over capacity"):
+        decoded(chunk({}, x_groq={"error": "over capacity"}))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -285,6 +415,10 @@ JSON = st.recursive(
 )
 KEYS = ["choices", "delta", "tool_calls", "function", "name", "arguments", "index", "id"]
 KEYS += ["content", "refusal", "finish_reason", "usage", "error", "code", "message", "type"]
+KEYS += ["reasoning", "reasoning_details", "thinking", "text", "signature", "x_groq", "object"]
+DIALECTS: list[ReplayField | None] = [
+    *(None, "reasoning", "reasoning_content", "reasoning_details", "thinking")
+]
 SHAPED = st.recursive(
     JSON,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner),
@@ -293,11 +427,15 @@ SHAPED = st.recursive(
 
 
 @settings(deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(KEYS), SHAPED), max_size=4))
-def test_no_chunk_can_surprise(chunks):
+@given(
+    st.lists(st.dictionaries(st.sampled_from(KEYS), SHAPED), max_size=4),
+    st.sampled_from(DIALECTS),
+    st.booleans(),
+)
+def test_no_chunk_can_surprise(chunks, replay, think_tags):
     """Any JSON at all gives deltas or a ProviderError, and no delta is malformed."""
     raw = b"".join(b"data: " + orjson.dumps(each) + b"\n\n" for each in chunks)
-    stream = decoder()
+    stream = decoder(replay=replay, think_tags=think_tags)
 
     try:
         deltas = stream.feed(raw + DONE) + stream.close()
@@ -307,3 +445,37 @@ def test_no_chunk_can_surprise(chunks):
     assert sum(isinstance(delta, Finish) for delta in deltas) == 1
     named = [d.index for d in deltas if isinstance(d, ToolCallDelta) and d.id is not None]
     assert named == list(range(len(named)))
+
+
+DELTA = st.dictionaries(st.sampled_from(KEYS), SHAPED)
+
+
+@settings(deadline=None)
+@given(st.lists(DELTA, max_size=4), st.sampled_from(DIALECTS), st.booleans())
+def test_no_delta_can_surprise(fields, replay, think_tags):
+    """The same where the chunk is whole and only what it carries is not."""
+    stream = decoder(replay=replay, think_tags=think_tags)
+
+    try:
+        deltas = [d for each in fields for d in stream.feed(frame(chunk(each)))]
+        deltas += stream.feed(DONE) + stream.close()
+    except ProviderError:
+        return
+
+    assert isinstance(deltas[-1], Finish)
+    assert sum(isinstance(delta, StateDelta) for delta in deltas) <= 1
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=60), max_size=5))
+def test_no_bytes_can_surprise(pieces):
+    """Whatever the network brings, the error is the provider's."""
+    stream = decoder(think_tags=True)
+
+    def read() -> None:
+        for piece in pieces:
+            stream.feed(piece)
+        stream.close()
+
+    with pytest.raises(ProviderError):
+        read()

@@ -6,6 +6,7 @@ import socket
 import zlib
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 from ringside_proxy.domain.errors import (
@@ -338,6 +339,16 @@ async def test_our_key_is_never_repeated(caller, upstream, kind):
         await getattr(caller, kind)()
 
     assert API_KEY not in f"{caught.value.message}{caught.value}"
+
+
+async def test_placeholder_key_takes_no_words_away(caller, upstream):
+    """Local servers are often given `none` or `x` for a key."""
+    upstream.enqueue(error_reply(400, None, "There is none next to it."))
+    request = caller.request(is_stream=True)
+    keyless = msgspec.structs.replace(request, headers={"authorization": "Bearer none"})
+
+    with pytest.raises(ProviderError, match="There is none next to it"):
+        await caller.client.send(caller.target, keyless)
 
 
 async def test_redirect_is_not_followed(caller, upstream):

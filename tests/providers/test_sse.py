@@ -50,6 +50,11 @@ def test_cuts_do_not_matter(parts, data):
     assert events(*pieces) == events(raw)
 
 
+def test_cut_between_cr_and_lf_is_one_line_end():
+    """CRLF in two pieces does not end the event early."""
+    assert events(b"data: a\r", b"\ndata: b\r", b"\n\r", b"\n") == [Event(b"a\nb")]
+
+
 def test_line_of_the_limit_is_taken():
     """One MiB of line is still an answer."""
     line = b"data: " + b"x" * (SSE_LINE_BYTES_MAX - len(b"data: "))

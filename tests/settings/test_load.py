@@ -359,13 +359,13 @@ def test_keys_without_effect_are_named(load_text):
         "server: {port: 0}\nbudgets: {timezone: UTC}\nrate_limits:\nwebhooks: []\n"
         "structured_output: {stream: buffer}\nruns: {when_busy: queue, expires_after: 45s}\n"
         "slots: {a: 'fc:openai/x', b: {model: 'fc:openai/x', fallbacks: ['fc:groq/y']}}\n"
-        "providers: {openai: {api_key: k, trust_env: true}, groq: {api_key: k}, sandbox: {}}\n"
+        "providers: {openai: {api_key: k, trust_env: true}, xai: {api_key: k}, sandbox: {}}\n"
         "prices: {'fc:openai/x': {input: 1}}\n",
         ANTHROPIC_API_KEY="k",
     )
 
     assert settings.not_in_effect == (
-        "providers.groq",
+        "providers.xai",
         "providers.openai.trust_env",
         "slots.b.fallbacks",
         "budgets.timezone",

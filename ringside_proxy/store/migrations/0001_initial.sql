@@ -1,5 +1,6 @@
 -- Times are INTEGER milliseconds UTC, JSON is TEXT or BLOB, ids are TEXT. `seq` is the order of
--- creation: lists are paged by it, because two objects may share a millisecond.
+-- creation: lists are paged by it, because two objects may share a millisecond. AUTOINCREMENT where
+-- rows can be deleted: a tombstone's place must not be taken by a newer object.
 
 CREATE TABLE store_meta (
   key TEXT PRIMARY KEY,
@@ -19,7 +20,7 @@ CREATE TABLE api_tokens (
 
 -- `owner` is '' for what developers made, else the customer whose client token made it.
 CREATE TABLE assistants (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   owner TEXT NOT NULL,
   body BLOB NOT NULL                       -- the wire object
@@ -28,7 +29,7 @@ CREATE INDEX assistants_by_owner ON assistants (owner, seq);
 
 -- A conversation is what a thread (`thread_…`) and, later, a conversation (`conv_…`) both show.
 CREATE TABLE conversations (
-  seq INTEGER PRIMARY KEY,
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
   id TEXT NOT NULL UNIQUE,
   owner TEXT NOT NULL,
   customer TEXT,                           -- whom runs are attributed to by default
@@ -107,9 +108,11 @@ CREATE TABLE run_steps (
   created_ms INTEGER NOT NULL,
   ended_ms INTEGER,
   last_error BLOB,
-  usage BLOB
+  usage BLOB,
+  message_id TEXT                          -- of the message it made, which may be deleted since
 ) STRICT;
 CREATE INDEX run_steps_of_run ON run_steps (run, seq);
+CREATE INDEX run_steps_of_generation ON run_steps (generation);
 CREATE UNIQUE INDEX one_open_step_per_run ON run_steps (run) WHERE status = 'in_progress';
 
 -- Messages, function calls and their outputs, in the order of the conversation. `body` has the
@@ -137,7 +140,7 @@ CREATE TABLE items (
 ) STRICT;
 CREATE INDEX items_messages ON items (conversation, ordinal) WHERE type = 'message';
 CREATE INDEX items_messages_of_run ON items (run, ordinal) WHERE type = 'message' AND run IS NOT NULL;
-CREATE INDEX items_of_run ON items (run) WHERE run IS NOT NULL;
+CREATE INDEX items_of_run ON items (run, ordinal) WHERE run IS NOT NULL;
 CREATE INDEX items_of_generation ON items (generation) WHERE generation IS NOT NULL;
 CREATE INDEX items_of_step ON items (step) WHERE step IS NOT NULL;
 
@@ -145,7 +148,20 @@ CREATE INDEX items_of_step ON items (step) WHERE step IS NOT NULL;
 CREATE TABLE tombstones (
   id TEXT PRIMARY KEY,
   parent INTEGER NOT NULL,
+  owner TEXT NOT NULL,
   position INTEGER NOT NULL,
   deleted_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tombstones_by_age ON tombstones (deleted_ms);
+
+-- What a provider wants back, unread, with the function calls it made. Of chat completions, which
+-- have no conversation, it is kept until `expires_ms`.
+CREATE TABLE provider_states (
+  scope TEXT NOT NULL,
+  call_id TEXT NOT NULL,
+  model TEXT NOT NULL,
+  state BLOB NOT NULL,
+  expires_ms INTEGER,
+  PRIMARY KEY (scope, call_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX provider_states_by_expiry ON provider_states (expires_ms) WHERE expires_ms IS NOT NULL;

@@ -1,0 +1,327 @@
+"""Every statement of the store finds its rows through an index, however large the store grows.
+
+The plans are SQLite's own. Where a plan cannot tell (a listing walks an index and stops at its
+limit), the cost is counted in steps of SQLite's machine, which are the same on every machine.
+"""
+
+import importlib
+import pkgutil
+import re
+from functools import partial
+
+import pytest
+
+from ringside_proxy import store as package
+from ringside_proxy.domain.assistants import Assistant
+from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.domain.runs import RunEvent
+from ringside_proxy.services import run_transactions
+from ringside_proxy.services.run_transactions import Ending
+from ringside_proxy.store import assistants, items, run_steps, runs, threads, tokens
+from ringside_proxy.store.paging import bury, clear_tombstones
+from ringside_proxy.store.tokens import TokenRecord
+from tests.store.memory import DEVELOPER, Store
+
+STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE) ")
+CLIENT = Caller(token_id="tok_c", name="client", role="client", customer="customer_1")
+
+EXCEPTIONS = {
+    "runs.EVERY_ACTIVE": (
+        ["SCAN runs USING INDEX runs_by_expiry"],
+        "the index holds active runs only, and all of them are wanted, once at start-up",
+    ),
+    "runs.DUE": (
+        ["SCAN runs USING INDEX runs_by_expiry"],
+        "the index holds active runs only, in the order that is wanted, up to the limit",
+    ),
+    "tokens.ALL": (
+        ["SCAN api_tokens"],
+        "every token is kept in memory, so all of them are wanted, once at start-up",
+    ),
+    "items.OF_STEPS": (
+        ["USE TEMP B-TREE FOR ORDER BY"],
+        "the sorted rows are those of one run",
+    ),
+}
+"""Statement → what of its plan is no index search, and why that is right."""
+
+
+def statements():
+    """Every statement that a module of the store names."""
+    for module in pkgutil.iter_modules(package.__path__):
+        names = vars(importlib.import_module(f"{package.__name__}.{module.name}"))
+        for name, value in names.items():
+            for number, sql in enumerate(value if isinstance(value, tuple) else (value,)):
+                if isinstance(sql, str) and STATEMENT.match(sql):
+                    suffix = f"[{number}]" if isinstance(value, tuple) else ""
+                    yield f"{module.name}.{name}{suffix}", sql
+
+
+STATEMENTS = dict(statements())
+
+
+def costly(store, sql):
+    """The lines of a plan that read a table from end to end, or sort."""
+    nulls = [None] * sql.count("?")
+    plan = [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN {sql}", *nulls)]
+    return [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line]
+
+
+def fill(store, count):
+    """So many of everything; every thread is alike, and has a run that ended after two steps."""
+    for number in range(count):
+        assistant = Assistant(id=store.new_id("asst"), created_at=0, model="fc:sandbox/echo")
+        store.write(assistants.insert, assistant, "customer_1" if number % 2 else "")
+        store.write(tokens.insert, token(store))
+        store.write(bury, store.new_id("gone"), 0, number)
+        thread = store.thread({"app": "one", "n": str(number)}, CLIENT if number % 2 else DEVELOPER)
+        add_run(store, thread)
+
+
+def token(store):
+    name = store.new_id("tok")
+    return TokenRecord(
+        id=name,
+        name=name,
+        role="developer",
+        customer=None,
+        sha256=name,
+        created_ms=0,
+        expires_ms=None,
+    )
+
+
+def add_run(store, thread):
+    """A message, a run that called a function and answered, and what it left."""
+    store.message(thread)
+    run, generation = store.started(thread)
+    [call], changes = store.call(run)
+    needs = Ending(event=RunEvent.REQUIRE_ACTION, changes=changes)
+    store.write(run_transactions.finish, run.id, generation, needs)
+    waiting = store.write(runs.reload, run.id)
+    store.write(run_transactions.submit, waiting, [(call.call_id, "x")], store.new_id)
+    run, generation = store.write(
+        run_transactions.start, run.id, store.new_id("resp"), "fc:sandbox/echo"
+    )
+    _, changes = store.open_message(run)
+    store.write(
+        run_transactions.finish,
+        run.id,
+        generation,
+        Ending(event=RunEvent.COMPLETE, changes=changes),
+    )
+    return run
+
+
+@pytest.fixture(scope="module")
+def filled():
+    """A store with some of everything."""
+    store = Store()
+    fill(store, 30)
+    yield store
+    store.connection.close()
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_statement_finds_its_rows_by_an_index(filled, name):
+    """No named statement reads a whole table or sorts, but for the exceptions and as they say."""
+    expected, _ = EXCEPTIONS.get(name, ([], ""))
+
+    assert costly(filled, STATEMENTS[name]) == expected
+
+
+def test_every_exception_is_one():
+    """The list of exceptions names statements that exist; there are enough to have been found."""
+    assert set(EXCEPTIONS) <= set(STATEMENTS)
+    assert len(STATEMENTS) > 50
+
+
+@pytest.mark.parametrize("name", ["SELECT * FROM runs WHERE status = ?", "DELETE FROM runs"])
+def test_a_walk_of_a_table_is_found(filled, name):
+    """What is looked for here can be found: a statement without an index is caught."""
+    assert costly(filled, name)
+
+
+OWN_ASSISTANTS = "SELECT id FROM assistants WHERE owner = ? ORDER BY seq"
+SEEN_THREADS = (
+    "SELECT a.thread_id FROM api_thread_aliases a JOIN conversations c ON c.seq = a.conversation "
+    "WHERE ? = 'developer' OR c.owner = ? ORDER BY c.seq"
+)
+
+
+def thread_page(caller, metadata):
+    return lambda store: (
+        partial(threads.page, caller=caller, metadata=metadata),
+        [row[0] for row in store.rows(SEEN_THREADS, caller.role, caller.owner)],
+    )
+
+
+def of_last_thread(page, ids):
+    """A listing below the newest thread, and the ids it gives."""
+
+    def listing(store):
+        [name, run_id, seq] = store.rows("SELECT thread_id, id, seq FROM runs ORDER BY seq DESC")[0]
+        thread = store.write(threads.get, name, DEVELOPER)
+        return partial(page, thread=thread, run_id=run_id, run=seq), [
+            row[0] for row in store.rows(ids, thread.seq)
+        ]
+
+    return listing
+
+
+MESSAGES = "SELECT id FROM items WHERE conversation = ? AND type = 'message' ORDER BY ordinal"
+RUNS = "SELECT id FROM runs WHERE conversation = ? ORDER BY seq"
+STEPS = "SELECT s.id FROM run_steps s JOIN runs r ON r.seq = s.run WHERE r.conversation = ? ORDER BY s.seq"
+
+LISTINGS = {
+    "assistants": lambda store: (
+        partial(assistants.page, caller=DEVELOPER),
+        [row[0] for row in store.rows("SELECT id FROM assistants ORDER BY seq")],
+    ),
+    "assistants of a client": lambda store: (
+        partial(assistants.page, caller=CLIENT),
+        [row[0] for row in store.rows(OWN_ASSISTANTS, CLIENT.owner)],
+    ),
+    "threads": thread_page(DEVELOPER, {}),
+    "threads of a client": thread_page(CLIENT, {}),
+    "threads with what all have": thread_page(DEVELOPER, {"app": "one"}),
+    "threads with what one has": thread_page(DEVELOPER, {"n": "7"}),
+    "threads with both": thread_page(DEVELOPER, {"n": "7", "app": "one"}),
+    "threads of a client with metadata": thread_page(CLIENT, {"app": "one"}),
+    "messages": of_last_thread(
+        lambda tx, query, thread, run_id, run: items.message_page(tx, thread, query, None), MESSAGES
+    ),
+    "messages of a run": of_last_thread(
+        lambda tx, query, thread, run_id, run: items.message_page(tx, thread, query, run_id),
+        MESSAGES,
+    ),
+    "runs": of_last_thread(
+        lambda tx, query, thread, run_id, run: runs.page(tx, thread, query), RUNS
+    ),
+    "run steps": of_last_thread(
+        lambda tx, query, thread, run_id, run: run_steps.page(tx, run, query), STEPS
+    ),
+}
+"""Every listing: given a store, its page function and the ids that can be cursors."""
+
+QUERIES = [
+    (order, has_after, has_before)
+    for order in ("asc", "desc")
+    for has_after in (False, True)
+    for has_before in (False, True)
+]
+
+
+def page_query(ids, order, has_after, has_before):
+    """A query for a small page, between cursors near the ends."""
+    first, last = (ids[0], ids[-1]) if order == "asc" else (ids[-1], ids[0])
+    return ListQuery(
+        limit=3,
+        order=order,
+        after=first if has_after else None,
+        before=last if has_before else None,
+    )
+
+
+@pytest.mark.parametrize(("order", "has_after", "has_before"), QUERIES)
+@pytest.mark.parametrize("name", LISTINGS)
+def test_listing_walks_an_index(filled, name, order, has_after, has_before):
+    """No listing sorts, in any order and between any cursors; without a cursor it may start at an end."""
+    page, ids = LISTINGS[name](filled)
+    made = []
+    filled.connection.set_trace_callback(made.append)
+    filled.write(page, query=page_query(ids, order, has_after, has_before))
+    filled.connection.set_trace_callback(None)
+
+    [listed] = [sql for sql in made if " LIMIT " in sql]
+    walks = costly(filled, listed)
+
+    from_an_end = {"assistants": "SCAN assistants"}
+    if name == "threads":
+        from_an_end[name] = "SCAN c USING INDEX conversations_live"
+    may_walk = name in from_an_end and not (has_after or has_before)
+    assert walks == ([from_an_end[name]] if may_walk else [])
+
+
+@pytest.fixture(scope="module")
+def sizes():
+    """The same store in small and sixteen times as large."""
+    small, large = Store(), Store()
+    fill(small, 25)
+    fill(large, 400)
+    yield small, large
+    small.connection.close()
+    large.connection.close()
+
+
+@pytest.mark.parametrize(("order", "has_after", "has_before"), QUERIES)
+@pytest.mark.parametrize("name", LISTINGS)
+def test_page_costs_the_same_in_a_large_store(sizes, name, order, has_after, has_before):
+    """A page takes as many steps among 400 threads and assistants as among 25."""
+    costs = []
+    for store in sizes:
+        page, ids = LISTINGS[name](store)
+        query = page_query(ids, order, has_after, has_before)
+        store.steps(page, query=query)
+        costs.append(store.steps(page, query=query))
+
+    small, large = costs
+    assert large <= 1.25 * small
+
+
+def purge_all(tx):
+    while threads.purge(tx):
+        pass
+
+
+def test_purge_costs_the_same_in_a_large_store(sizes):
+    """Removing one thread's rows does not search other threads' for references to them."""
+    costs = []
+    for store in sizes:
+        thread = store.thread({"app": "gone"})
+        add_run(store, thread)
+        store.write(threads.delete, thread)
+        costs.append(store.steps(purge_all))
+
+    small, large = costs
+    assert large <= 1.25 * small
+
+
+def test_run_costs_the_same_in_a_large_store(sizes):
+    """Beginning and ending a run takes as many steps however many runs there were before."""
+    costs = []
+    for store in sizes:
+        thread = store.thread()
+        run, generation = store.started(thread)
+        _, changes = store.open_message(run)
+        ending = Ending(event=RunEvent.COMPLETE, changes=changes)
+        costs.append(store.steps(run_transactions.finish, run.id, generation, ending))
+        costs.append(store.steps(run_transactions.create, thread, store.new_run()))
+        costs.append(store.steps(run_transactions.recover))
+        costs.append(store.steps(runs.by_expiry))
+
+    small, large = costs[:4], costs[4:]
+    assert all(more <= 1.25 * less for less, more in zip(small, large, strict=True))
+
+
+def test_clearing_tombstones_takes_only_the_old(sizes):
+    """With nothing old enough, clearing costs the same among many tombstones as among few."""
+    costs = [store.steps(clear_tombstones, store.now_ms) for store in sizes]
+
+    small, large = costs
+    assert large <= 1.25 * small
+
+
+def test_every_reference_has_an_index(store):
+    """A column that refers to another table begins an index, or deletes there would search here."""
+    missing = []
+    for (table,) in store.rows("SELECT name FROM sqlite_schema WHERE type = 'table'"):
+        firsts = {
+            store.rows(f"PRAGMA index_info({row[1]})")[0][2]
+            for row in store.rows(f"PRAGMA index_list({table})")
+        }
+        references = {row[3] for row in store.rows(f"PRAGMA foreign_key_list({table})")}
+        missing += [f"{table}.{column}" for column in references - firsts]
+
+    assert missing == []
