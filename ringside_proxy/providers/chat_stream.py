@@ -83,6 +83,7 @@ class ChatStreamDecoder:
         self._tags = ThinkTags() if think_tags else None
         self._sse = SSEDecoder(provider)
         self._calls: list[_Call] = []
+        self._has_chunks = False
         self._is_finished = False
         self._is_done = False
         self._failure: ProviderError | None = None
@@ -123,9 +124,12 @@ class ChatStreamDecoder:
         data = event.data.strip()
         if data == DONE:
             self._is_done = True
+            if not self._has_chunks:
+                raise broke_off(self._provider)
             if not self._is_finished:
                 self._finish("", deltas)
         elif data:
+            self._has_chunks = True
             self._chunk(parse_chunk(self._provider, event), deltas)
 
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
