@@ -110,7 +110,12 @@ async def running(
             settings.store.path, clock, settings.store.synchronous, metrics.store_committed
         )
         stack.push_async_callback(db.close)
-        client = ProviderClient(clock, system_uniform(), observe=metrics.upstream_done)
+        client = ProviderClient(
+            clock,
+            system_uniform(),
+            observe=metrics.upstream_done,
+            on_retry=metrics.upstream_retried,
+        )
         stack.push_async_callback(client.close)
         snapshot = Snapshot(settings, await _router(settings, stack, clock, new_id))
         proxy = await _assemble(
@@ -188,12 +193,13 @@ async def _router(
             continue
         active[name] = ActiveProvider(
             provider=row,
-            credentials=Credentials(base_url=base_url, api_key=provider.api_key or new_token()),
+            credentials=_credentials(name, provider, base_url),
             target=Target(
                 provider=name,
                 model="",
                 timeouts=_timeouts(provider),
                 max_retries=provider.max_retries,
+                restate=getattr(row, "restate", None),  # few need it
             ),
         )
     slots = {
@@ -202,6 +208,18 @@ async def _router(
     }
     repairs_max = settings.structured_output.max_retries
     return ModelRouter(PROVIDERS, active, slots, repairs_max)
+
+
+def _credentials(name: str, provider: ProviderSettings, base_url: str) -> Credentials:
+    given = {
+        "access_key_id": provider.access_key_id,
+        "secret_access_key": provider.secret_access_key,
+        "session_token": provider.session_token,
+    }
+    options = {option: value for option, value in given.items() if value}
+    # The sandbox insists on a key, as OpenAI does, and takes any.
+    key = provider.api_key or (new_token() if name == SANDBOX else None)
+    return Credentials(base_url=base_url, api_key=key, options=options)
 
 
 def _base_url(provider: ProviderSettings, row: Provider) -> str | None:

@@ -8,6 +8,7 @@ from aiohttp import web
 from ringside_proxy.api import (
     assistants,
     chat,
+    compatibility,
     health,
     messages,
     models,
@@ -61,6 +62,7 @@ ROUTES: Final = (
     Route("POST", "/v1/embeddings", chat.create_embeddings),
     Route("GET", "/v1/models", models.index),
     Route("GET", "/v1/models/{model:.+}", models.retrieve),
+    Route("GET", "/v1/compatibility", compatibility.index),
     Route("POST", "/v1/tokens", tokens.create, "developers"),
     Route("GET", "/v1/tokens", tokens.index, "developers"),
     Route("DELETE", "/v1/tokens/{token_id}", tokens.delete, "developers"),

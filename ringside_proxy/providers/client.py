@@ -43,6 +43,8 @@ DNS_CACHE_S: Final = 30
 REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
 KEPT_HEADERS: Final = ("content-type", "x-request-id")
 
+OnRetry = Callable[[str, str], None]
+"""Told of every call that is sent again: provider, and the code of what went wrong."""
 Sleep = Callable[[float], Awaitable[None]]
 R = TypeVar("R")
 T = TypeVar("T")
@@ -81,11 +83,13 @@ class ProviderClient:
         *,
         sleep: Sleep = asyncio.sleep,
         observe: Observe | None = None,
+        on_retry: OnRetry = lambda provider, reason: None,
     ) -> None:
         self._clock = clock
         self._uniform = uniform
         self._sleep = sleep
         self._observe = observe
+        self._on_retry = on_retry
         self._upstreams: dict[str, _Upstream] = {}
 
     @asynccontextmanager
@@ -168,6 +172,7 @@ class ProviderClient:
                     raise
                 if not upstream.budget.take():
                     raise
+                self._on_retry(target.provider, error.code or type(error).__name__)
             failed += 1
             await self._sleep(delay_s)
 

@@ -161,10 +161,16 @@ def _with_tool_choice(planned: Plan, able: Capabilities) -> Plan:
     if able.tool_choice_named is Support.NATIVE:
         return planned
     only = [tool for tool in params["tools"] if tool.get("function", {}).get("name") == name]
+    if not only:
+        raise InvalidRequestError(
+            f"Invalid value for 'tool_choice': no function named '{name}' was specified in the "
+            "'tools' parameter.",
+            param="tool_choice",
+        )
     planned = _replace(planned, add={"tools": only})
     if able.tool_choice_required is Support.NATIVE:
         planned = _replace(planned, add={"tool_choice": "required"})
-        return msgspec.structs.replace(planned, must_call=True)
+        return msgspec.structs.replace(planned, repair=planned.request, must_call=True)
     return _must_call(planned, MUST_CALL_ONE.format(name=name), drop=("tool_choice",))
 
 

@@ -4,14 +4,17 @@ The one way from a request to deltas, for runs and for chat completions: it plan
 sends it, holds the answer to what was asked for, and asks again for what does not pass.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import re
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from functools import partial
+from typing import Final
 
 import msgspec
 
 from ringside_proxy.domain.errors import ResponseSchemaValidationFailedError
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.types import (
@@ -19,14 +22,18 @@ from ringside_proxy.providers.types import (
     Delta,
     Finish,
     HTTPRequest,
+    ReasoningDelta,
     RefusalDelta,
     TextDelta,
     ToolCallDelta,
     UsageDelta,
 )
 from ringside_proxy.services.answer_plan import Plan, again, plan
+from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.model_routing import Route
+
+CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
 
 Batches = AsyncGenerator[list[Delta], None]
 OnRequest = Callable[[HTTPRequest], None]
@@ -60,7 +67,8 @@ class Answers:
         `on_request` is shown every request as it goes out.
         """
         if not planned.has_checks:
-            async with self._stream(route, planned.request, request_id, on_request) as batches:
+            answer = self._stream(route, planned.request, request_id, on_request)
+            async with aclosing(answer) as batches:
                 async for batch in batches:
                     if kept := _first_calls(batch, planned.calls_max):
                         yield kept
@@ -86,28 +94,40 @@ class Answers:
         on_request: OnRequest,
     ) -> "_Whole":
         deltas: list[Delta] = []
-        async with self._stream(route, request, request_id, on_request) as batches:
+        async with aclosing(self._stream(route, request, request_id, on_request)) as batches:
             async for batch in batches:
                 deltas.extend(batch)
         return _Whole(deltas)
 
-    @asynccontextmanager
     async def _stream(
         self,
         route: Route,
         request: CompletionRequest,
         request_id: str | None,
         on_request: OnRequest,
-    ) -> AsyncIterator[AsyncIterator[list[Delta]]]:
+    ) -> Batches:
+        """One answer as it comes, with ids of OpenAI's kind and always with its usage."""
         provider = route.provider
         streamed = msgspec.structs.replace(request, is_stream=True, include_usage=True)
         http_request = provider.build_request(streamed, route.credentials)
         on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
+        has_usage, written = False, list[str]()
         async with self._client.stream(
             route.target, http_request, decoder, request_id=request_id
         ) as batches:
-            yield batches
+            async for batch in batches:
+                yield [self._with_own_id(delta) for delta in batch]
+                has_usage = has_usage or any(isinstance(delta, UsageDelta) for delta in batch)
+                written.extend(_words(delta) for delta in batch)
+        if not has_usage:
+            yield [UsageDelta(_estimate(request, "".join(written)))]
+
+    def _with_own_id(self, delta: Delta) -> Delta:
+        """Clients may rely on `call_…`; a provider's own kind of id is not shown."""
+        if isinstance(delta, ToolCallDelta) and delta.id and not CALL_ID.fullmatch(delta.id):
+            return msgspec.structs.replace(delta, id=self._new_id("call"))
+        return delta
 
 
 class _Whole:
@@ -128,6 +148,25 @@ class _Whole:
                 self.is_cut = True
         self.text = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
         self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
+
+
+def _words(delta: Delta) -> str:
+    match delta:
+        case TextDelta(text=text) | RefusalDelta(text=text) | ReasoningDelta(text=text):
+            return text
+        case ToolCallDelta(arguments=arguments):
+            return arguments
+        case _:
+            return ""
+
+
+def _estimate(request: CompletionRequest, written: str) -> TokenUsage:
+    """What the call consumed, for a provider that does not say."""
+    return TokenUsage(
+        input_tokens=estimate_request(request.messages, request.params.get("tools", [])),
+        output_tokens=estimate(written),
+        is_estimated=True,
+    )
 
 
 def _first_calls(batch: list[Delta], calls_max: int | None) -> list[Delta]:

@@ -12,6 +12,7 @@ import orjson
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.client import ProviderClient
+from ringside_proxy.providers.registry import relays
 from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import (
     CompletionRequest,
@@ -72,17 +73,19 @@ class Completions:
         Raises InvalidRequestError, ProviderError, ResponseSchemaValidationFailedError.
         """
         route, planned = call.route, self._planned(call)
-        if planned.is_plain and route.provider.speaks_openai:
+        if planned.is_plain and relays(route.provider, planned.request):
             http_request = route.provider.build_request(planned.request, route.credentials)
             call.dropped_params = http_request.dropped_params
             reply = await self._client.send(route.target, http_request, request_id=call.request_id)
             self._count(route, reply.usage)
             return reply.body
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
-        async with aclosing(self._deltas(call, planned)) as batches:
-            async for batch in batches:
-                completion.feed(batch)
-        self._count(route, completion.usage)
+        try:
+            async with aclosing(self._deltas(call, planned)) as batches:
+                async for batch in batches:
+                    completion.feed(batch)
+        finally:
+            self._count(route, completion.usage)
         await self._keep_state(call, completion.first_call_id, completion.state)
         return orjson.dumps(completion.completion())
 
@@ -94,7 +97,7 @@ class Completions:
         usage; the client is told only if it asked.
         """
         planned = self._planned(call)
-        is_relayed = planned.is_plain and call.route.provider.speaks_openai
+        is_relayed = planned.is_plain and relays(call.route.provider, planned.request)
         frames = self._relayed(call, planned) if is_relayed else self._encoded(call, planned)
         async with aclosing(frames):
             first = await anext(frames)

@@ -1,14 +1,17 @@
 """JSON schemas of callers: bounded, compiled once, never fetching anything.
 
 A schema comes from outside, and so does what it is applied to: sizes are checked before anything
-is walked, patterns may only backtrack so far, `$ref` may only point into the schema itself.
+is walked, patterns may only backtrack so far, `$ref` may only point into the schema itself, and
+all references together may only lead so far: each may double the work of the one before it.
 """
 
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any, Final
+from urllib.parse import unquote
 
 import jsonschema_rs
 import orjson
@@ -18,12 +21,20 @@ from ringside_proxy.domain.errors import InvalidRequestError
 SCHEMA_BYTES_MAX: Final = 32 * 1024
 SCHEMA_DEPTH_MAX: Final = 16
 SCHEMA_NODES_MAX: Final = 2_000
+FOLLOWED_MAX: Final = 10_000
+"""Schemas that hold for one value because a `$ref` led to them."""
 COMPILED_MAX: Final = 256
 BACKTRACKS_MAX: Final = 100_000
 FAULTS_SHOWN_MAX: Final = 5
 FAULT_CHARS_MAX: Final = 300
 
 PARAM: Final = "response_format.json_schema.schema"
+IN_PLACE: Final = ("allOf", "anyOf", "oneOf", "not", "if", "then", "else")
+"""Keywords whose schemas hold for the same value, beside `dependentSchemas`."""
+POINTER: Final = re.compile("#(/|$)")
+PLACE_DIGITS_MAX: Final = 5
+MOVING_REFS: Final = frozenset({"$dynamicRef", "$recursiveRef"})
+"""References whose target is found by validating."""
 
 
 class Schema:
@@ -49,7 +60,10 @@ class Schemas:
 
     def compile(self, document: dict[str, Any]) -> Schema:
         """The schema. Raises InvalidRequestError for one that is no schema, or too large."""
-        raw = orjson.dumps(document)
+        try:
+            raw = orjson.dumps(document)
+        except orjson.JSONEncodeError as error:  # nested too deeply, or a number past 64 bits
+            raise _refused(str(error)) from None
         if len(raw) > SCHEMA_BYTES_MAX:
             raise _too_complex(f"it is {len(raw)} bytes, at most {SCHEMA_BYTES_MAX} are allowed")
         key = hashlib.sha256(raw).digest()
@@ -69,8 +83,46 @@ def _check_shape(document: dict[str, Any]) -> None:
             raise _too_complex(f"it has more than {SCHEMA_NODES_MAX} nodes")
         if depth > SCHEMA_DEPTH_MAX:
             raise _too_complex(f"it is nested deeper than {SCHEMA_DEPTH_MAX} levels")
-        if key == "$ref" and not (isinstance(value, str) and value.startswith("#")):
+        if key == "$ref" and isinstance(value, str) and not POINTER.match(value):
             raise _refused("'$ref' may only point into the schema itself, as in '#/$defs/x'")
+        if isinstance(value, str) and (key in MOVING_REFS or (key == "$id" and depth > 1)):
+            raise _refused(f"'{key}' is not supported here: use '$ref', as in '#/$defs/x'")
+    _check_references(document)
+
+
+def _check_references(document: dict[str, Any]) -> None:
+    """Follow all references as far as they hold for one value; a circle never ends."""
+    waiting = [value for _, _, value in _walk(document) if _points(value)]
+    count = 0
+    while waiting:
+        count += 1
+        if count > FOLLOWED_MAX:
+            raise _too_complex(f"its references lead to more than {FOLLOWED_MAX} schemas")
+        schema = waiting.pop()
+        found = [_target(document, schema["$ref"])] if _points(schema) else []
+        for name in IN_PLACE:
+            inside = schema.get(name)
+            found.extend(inside if isinstance(inside, list) else [inside])
+        if isinstance(by_property := schema.get("dependentSchemas"), dict):
+            found.extend(by_property.values())
+        waiting.extend(each for each in found if isinstance(each, dict))
+
+
+def _points(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("$ref"), str)
+
+
+def _target(document: Any, pointer: str) -> Any:
+    """What a pointer leads to; null if nowhere, which the compiler refuses."""
+    found = document
+    for part in unquote(pointer).split("/")[1:]:
+        name = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, list):
+            place = int(name) if name.isdecimal() and len(name) <= PLACE_DIGITS_MAX else len(found)
+            found = found[place] if place < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+    return found
 
 
 def _walk(document: dict[str, Any]) -> Iterator[tuple[int, str, Any]]:

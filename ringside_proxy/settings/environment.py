@@ -43,6 +43,9 @@ CONVENTIONAL: Final[tuple[tuple[str, str, str], ...]] = (
     ("bedrock", "api_key", "${AWS_BEARER_TOKEN_BEDROCK}"),
     ("bedrock", "base_url", "https://bedrock-runtime.${AWS_REGION}.amazonaws.com"),
     ("bedrock", "base_url", "https://bedrock-runtime.${AWS_DEFAULT_REGION}.amazonaws.com"),
+    ("bedrock", "access_key_id", "${AWS_ACCESS_KEY_ID}"),
+    ("bedrock", "secret_access_key", "${AWS_SECRET_ACCESS_KEY}"),
+    ("bedrock", "session_token", "${AWS_SESSION_TOKEN}"),
     ("huggingface", "api_key", "${HF_TOKEN}"),
     ("replicate", "api_key", "${REPLICATE_API_TOKEN}"),
 )

@@ -31,20 +31,14 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 """What a provider is on with; of the others an API key is enough."""
 
-PROVIDERS_BUILT: Final = (
-    "openai",
-    "mistral",
-    "groq",
-    "together",
-    "fireworks",
-    "deepseek",
-    "cerebras",
-    "sambanova",
-    "openrouter",
-    "azure",
-    "huggingface",
-    "sandbox",
-)
+BELONGS_TO: Final = {
+    "endpoint": "azure",
+    "deployments": "azure",
+    "access_key_id": "bedrock",
+    "secret_access_key": "bedrock",
+    "session_token": "bedrock",
+}
+"""Keys that one provider alone has."""
 
 
 def load(path: Path | None, env: Mapping[str, str]) -> Settings:
@@ -123,18 +117,24 @@ def _provider_faults(
     providers: Mapping[str, ProviderSettings], document: dict[str, Node]
 ) -> Iterator[Problem]:
     for name, provider in providers.items():
-        for key in ("endpoint", "deployments"):
-            if name != "azure" and getattr(provider, key):
-                yield Problem(f"providers.{name}.{key}", "belongs to azure", "remove it")
+        for key, owner in BELONGS_TO.items():
+            if name != owner and getattr(provider, key):
+                yield Problem(f"providers.{name}.{key}", f"belongs to {owner}", "remove it")
         if name in _keys(document, "providers") and provider.api_key:
             for key in _lacking(name, provider):
                 yield Problem(f"providers.{name}.{key}", "is missing", "write an http(s) address")
 
 
 def _lacking(name: str, provider: ProviderSettings) -> list[str]:
-    """The keys without which a provider is off. A base URL replaces an endpoint."""
-    lacking = [key for key in NEEDS.get(name, ("api_key",)) if getattr(provider, key) is None]
-    return [key for key in lacking if key != "endpoint" or provider.base_url is None]
+    """The keys without which a provider is off. A base URL replaces an endpoint, a pair of access
+    keys the API key.
+    """
+    lacking = {key for key in NEEDS.get(name, ("api_key",)) if getattr(provider, key) is None}
+    if provider.base_url is not None:
+        lacking.discard("endpoint")
+    if provider.access_key_id and provider.secret_access_key:
+        lacking.discard("api_key")
+    return sorted(lacking)
 
 
 def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
@@ -149,9 +149,6 @@ def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
 
 def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str]:
     """Keys of the file whose feature this version does not have."""
-    for name in _keys(document, "providers"):
-        if name not in PROVIDERS_BUILT:
-            yield f"providers.{name}"
     for name, provider in given.providers.items():
         if provider.trust_env:
             yield f"providers.{name}.trust_env"
@@ -162,6 +159,8 @@ def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str
         if isinstance(document.get(section), list):
             yield section
         yield from (f"{section}.{key}" for key in _keys(document, section))
+    if given.structured_output.stream != "buffer":
+        yield "structured_output.stream"
     if given.runs.when_busy != "reject":
         yield "runs.when_busy"
 

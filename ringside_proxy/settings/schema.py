@@ -61,7 +61,6 @@ SECTIONS_NOT_BUILT: Final = (
     "budgets",
     "rate_limits",
     "wallet",
-    "structured_output",
     "webhooks",
     "upstream",
     "prices",
@@ -250,6 +249,21 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         ],
         Meta(description="azure only: deployments and their models."),
     ] = {}
+    access_key_id: Annotated[
+        str | None,
+        Meta(
+            description="bedrock only, in place of api_key: requests are signed.",
+            examples=["${AWS_ACCESS_KEY_ID:-}"],
+        ),
+    ] = None
+    secret_access_key: Annotated[
+        Secret | None,
+        Meta(description="Its secret.", examples=["${AWS_SECRET_ACCESS_KEY:-}"]),
+    ] = None
+    session_token: Annotated[
+        Secret | None,
+        Meta(description="Of temporary credentials.", examples=["${AWS_SESSION_TOKEN:-}"]),
+    ] = None
     timeouts: Annotated[
         TimeoutSettings, Meta(description="How long the provider is waited for.")
     ] = TimeoutSettings()
@@ -328,7 +342,9 @@ class StructuredOutputSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 2
     stream: Annotated[
         Literal["buffer", "optimistic"],
-        Meta(description="buffer holds a stream back until it is valid; optimistic does not."),
+        Meta(
+            description="buffer holds a stream back until it is valid; optimistic is not in effect yet."
+        ),
     ] = "buffer"
 
 
@@ -365,10 +381,8 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
             ProviderSettings,
         ],
         Meta(
-            description="Where models come from; anthropic, google, cohere, perplexity, xai, ollama,"
-            " bedrock and replicate are not in effect yet. A key in its usual variable"
-            " (OPENAI_API_KEY …) is enough. The sandbox needs none and is on when"
-            " nothing else is."
+            description="Where models come from. A key in its usual variable (OPENAI_API_KEY …) is"
+            " enough. The sandbox needs none and is on when nothing else is."
         ),
     ] = {}
     slots: Annotated[

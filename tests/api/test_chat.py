@@ -152,7 +152,7 @@ async def test_a_slot_s_parameters_stand_under_the_request_s(
         ("fc:grok/grok-4", "invalid_model", "Did you mean: 'groq'"),
         ("fc:openai", "invalid_model", "fc:<provider>/<model>"),
         ("slot:wrm", "invalid_model", "Did you mean: 'slot:warm'"),
-        ("fc:anthropic/claude", "invalid_model", "not served by this version"),
+        ("fc:anthropic/claude", "provider_not_configured", "providers.anthropic.api_key"),
         ("fc:sandbox/echo\r\nx-evil: 1", "invalid_model", "fc:<provider>/<model>"),
         ("", "empty_string", ""),
         ("m" * 2049, "string_above_max_length", ""),

@@ -5,7 +5,6 @@ import msgspec
 import pytest
 
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
-from ringside_proxy.providers.openai_compatible import OpenAICompatible
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import CompletionRequest, Credentials, Delta, HTTPRequest
@@ -41,8 +40,7 @@ class Caller:
 
     def request(self, *, is_stream: bool, text: str = "Hi") -> HTTPRequest:
         """A call as the row writes it."""
-        row: OpenAICompatible = PROVIDERS["openai"]
-        return row.build_request(
+        return PROVIDERS["openai"].build_request(
             CompletionRequest(
                 model="gpt-4o",
                 messages=[{"role": "user", "content": text}],

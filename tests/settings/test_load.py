@@ -357,7 +357,7 @@ def test_keys_without_effect_are_named(load_text):
     """Those that the file gives, and no others."""
     settings = load_text(
         "server: {port: 0}\nbudgets: {timezone: UTC}\nrate_limits:\nwebhooks: []\n"
-        "structured_output: {stream: buffer}\nruns: {when_busy: queue, expires_after: 45s}\n"
+        "structured_output: {stream: optimistic}\nruns: {when_busy: queue, expires_after: 45s}\n"
         "slots: {a: 'fc:openai/x', b: {model: 'fc:openai/x', fallbacks: ['fc:groq/y']}}\n"
         "providers: {openai: {api_key: k, trust_env: true}, xai: {api_key: k}, sandbox: {}}\n"
         "prices: {'fc:openai/x': {input: 1}}\n",
@@ -365,13 +365,12 @@ def test_keys_without_effect_are_named(load_text):
     )
 
     assert settings.not_in_effect == (
-        "providers.xai",
         "providers.openai.trust_env",
         "slots.b.fallbacks",
         "budgets.timezone",
-        "structured_output.stream",
         "webhooks",
         "prices.fc:openai/x",
+        "structured_output.stream",
         "runs.when_busy",
     )
 

@@ -1,0 +1,118 @@
+"""Embeddings on Bedrock's InvokeModel: each family in its own words, most one text a call. Pure.
+
+Source: the libraries that call Bedrock, read 2026-11-21. From memory, and not checked against
+https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-embed.html: how many texts
+Cohere takes, what it calls their size, and which models have one size only.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.bedrock_models import family_name
+from ringside_proxy.providers.types import Embeddings, EmbeddingsRequest
+from ringside_proxy.providers.usage import TOKENS_MAX
+
+COHERE_TEXTS_MAX: Final = 96
+FIXED_SIZE: Final = (
+    "amazon.titan-embed-text-v1",
+    "amazon.titan-embed-g1",
+    "cohere.embed-english",
+    "cohere.embed-multilingual",
+)
+"""Models that have one size of vector and refuse to be told another."""
+
+
+class _ByType(msgspec.Struct):
+    float: list[list[float]]
+
+
+class _Nova(msgspec.Struct):
+    embedding: list[float]
+
+
+class _Answer(msgspec.Struct):
+    embedding: list[float] | None = None
+    embeddings: list[list[float] | _Nova] | _ByType | None = None
+    inputTextTokenCount: int | None = None  # noqa: N815 - AWS's own name
+
+
+def embeddings_bodies(request: EmbeddingsRequest) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+    """The bodies to send, and which parameters are not in them. Raises InvalidRequestError."""
+    texts, name = _texts(request.input), family_name(request.model)
+    size = request.params.get("dimensions")
+    if name.startswith(FIXED_SIZE):
+        size = None
+    dropped = ("dimensions",) if request.params.get("dimensions") and not size else ()
+    if name.startswith("cohere."):
+        batches = [texts[i : i + COHERE_TEXTS_MAX] for i in range(0, len(texts), COHERE_TEXTS_MAX)]
+        return [_cohere(batch, size) for batch in batches], dropped
+    if name.startswith("amazon.nova"):
+        return [_nova(text, size) for text in texts], dropped
+    return [_titan(text, size) for text in texts], dropped
+
+
+def parsed(provider: str, bodies: list[bytes]) -> Embeddings:
+    """The vectors in the answers, in order. Raises ProviderBadReplyError."""
+    try:
+        answers = [msgspec.json.decode(body, type=_Answer) for body in bodies]
+    except msgspec.DecodeError as error:
+        raise _unreadable(provider) from error
+    vectors = [vector for answer in answers for vector in _vectors(provider, answer)]
+    return Embeddings(vectors=vectors, usage=_usage(answers))
+
+
+def _texts(given: Any) -> list[str]:
+    texts = [given] if isinstance(given, str) else given
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise InvalidRequestError(
+            "Bedrock embeds texts, not tokens: send 'input' as a string or a list of strings.",
+            param="input",
+            code="unsupported_parameter",
+        )
+    return texts
+
+
+def _titan(text: str, size: int | None) -> dict[str, Any]:
+    return {"inputText": text} | ({"dimensions": size, "normalize": True} if size else {})
+
+
+def _cohere(texts: list[str], size: int | None) -> dict[str, Any]:
+    body = {"texts": texts, "input_type": "search_document", "embedding_types": ["float"]}
+    return body | ({"output_dimension": size} if size else {})
+
+
+def _nova(text: str, size: int | None) -> dict[str, Any]:
+    params: dict[str, Any] = {
+        "embeddingPurpose": "GENERIC_INDEX",
+        "text": {"truncationMode": "NONE", "value": text},
+    }
+    if size:
+        params["embeddingDimension"] = size
+    return {"taskType": "SINGLE_EMBEDDING", "singleEmbeddingParams": params}
+
+
+def _vectors(provider: str, answer: _Answer) -> list[list[float]]:
+    rows = answer.embeddings
+    if isinstance(rows, _ByType):
+        return rows.float
+    if rows is not None:
+        return [row.embedding if isinstance(row, _Nova) else row for row in rows]
+    if answer.embedding is None:
+        raise _unreadable(provider)
+    return [answer.embedding]
+
+
+def _usage(answers: list[_Answer]) -> TokenUsage | None:
+    """The sum of what Titan counts; the others do not say it in the body."""
+    counts = [answer.inputTextTokenCount for answer in answers]
+    known = [count for count in counts if count is not None and 0 <= count <= TOKENS_MAX]
+    return TokenUsage(input_tokens=sum(known)) if known and len(known) == len(counts) else None
+
+
+def _unreadable(provider: str) -> ProviderBadReplyError:
+    return ProviderBadReplyError(
+        f"{provider} sent embeddings in a shape that is not documented.", provider=provider
+    )

@@ -1,0 +1,144 @@
+"""Perplexity: the Agent API, which is Responses-shaped and refuses every field that it does not know.
+
+Its models are its own (`perplexity/sonar`, and the presets `fast` to `xhigh`) and other vendors'
+(`openai/…`). The retired sonar names are answered by what Perplexity says replaces them.
+Source: https://docs.perplexity.ai/api-reference/agent-post,
+https://docs.perplexity.ai/docs/agent-api/tools,
+https://docs.perplexity.ai/api-reference/embeddings-post and the migration notes in
+perplexityai/api-platform-developers (migrate-sonar-to-agent-api), read 2026-11-21.
+"""
+
+from base64 import b64decode
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.providers.chat_params import ModelRules, ParamRules
+from ringside_proxy.providers.openai_models import OPENAI_ABILITIES
+from ringside_proxy.providers.responses import Responses, reasoning
+from ringside_proxy.providers.responses_input import InputForm
+from ringside_proxy.providers.types import (
+    Credentials,
+    Embeddings,
+    EmbeddingsRequest,
+    HTTPRequest,
+)
+from ringside_proxy.providers.usage import token_usage
+
+EMBEDDINGS_TEXTS_MAX: Final = 512
+"""Texts in one embeddings call."""
+
+ANTHROPIC_OUTPUT_TOKENS: Final = 8192
+"""Models of Anthropic's demand a limit; this one is that of the call that names none."""
+
+SENT_AS: Final = {
+    "sonar": {"model": "perplexity/sonar"},
+    "sonar-pro": {"preset": "low"},
+    "sonar-reasoning": {"preset": "low"},
+    "sonar-reasoning-pro": {"preset": "low"},
+    "sonar-deep-research": {"preset": "medium"},
+    **{preset: {"preset": preset} for preset in ("fast", "low", "medium", "high", "xhigh")},
+}
+
+EFFORTS: Final = reasoning("minimal", "low", "medium", "high", "xhigh")
+
+MODELS: Final = (
+    ModelRules(prefixes=("",), default_effort="medium", efforts=EFFORTS),
+    ModelRules(
+        prefixes=("anthropic/",),
+        default_effort="medium",
+        efforts=EFFORTS,
+        extra={"max_completion_tokens": ANTHROPIC_OUTPUT_TOKENS},
+    ),
+)
+
+
+class _Row(msgspec.Struct):
+    embedding: str
+    index: int = 0
+
+
+class _Answer(msgspec.Struct):
+    data: list[_Row]
+    usage: Any = None
+
+
+class Perplexity(Responses, frozen=True, kw_only=True):
+    """The Agent API, and embeddings of signed bytes."""
+
+    embeddings_path: str = "/embeddings"
+
+    def build_embeddings_requests(
+        self, request: EmbeddingsRequest, credentials: Credentials
+    ) -> list[HTTPRequest]:
+        """The calls that ask for embeddings. Raises InvalidRequestError for anything but text."""
+        texts = request.input if isinstance(request.input, list) else [request.input]
+        if not all(isinstance(text, str) for text in texts):
+            raise InvalidRequestError(
+                f"{self.name} embeds texts only: send strings, not tokens.", param="input"
+            )
+        body = {"model": request.model, "encoding_format": "base64_int8"}
+        if (dimensions := request.params.get("dimensions")) is not None:
+            body["dimensions"] = dimensions
+        return [
+            self._post(
+                self.embeddings_path,
+                body | {"input": texts[start : start + EMBEDDINGS_TEXTS_MAX]},
+                credentials,
+                dropped=(),
+            )
+            for start in range(0, len(texts), EMBEDDINGS_TEXTS_MAX)
+        ]
+
+    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+        """The vectors, whose values are whole numbers from -128 to 127. Raises ProviderBadReplyError."""
+        try:
+            answers = [msgspec.json.decode(body, type=_Answer) for body in bodies]
+            vectors = [
+                _signed_bytes(row.embedding)
+                for answer in answers
+                for row in sorted(answer.data, key=lambda row: row.index)
+            ]
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ProviderBadReplyError(
+                f"{self.name} sent embeddings that are not in its own shape.", provider=self.name
+            ) from error
+        usages = [token_usage(answer.usage) for answer in answers]
+        known = [usage for usage in usages if usage is not None]
+        if not known or len(known) < len(usages):
+            return Embeddings(vectors=vectors)
+        first, *rest = known
+        for usage in rest:
+            first += usage
+        return Embeddings(vectors=vectors, usage=first)
+
+
+def _signed_bytes(encoded: str) -> list[float]:
+    return [float(value) for value in memoryview(b64decode(encoded, validate=True)).cast("b")]
+
+
+PERPLEXITY: Final = Perplexity(
+    name="perplexity",
+    base_url="https://api.perplexity.ai/v1",
+    docs_url="https://docs.perplexity.ai/api-reference/agent-post",
+    has_embeddings=True,
+    path="/agent",
+    params=ParamRules(
+        allowed=frozenset(
+            {"temperature", "top_p", "response_format"}
+            | {"tools", "tool_choice", "parallel_tool_calls"}
+        ),
+        limit="max_completion_tokens",
+    ),
+    fixed={"store": False},
+    input_form=InputForm(has_image_detail=False, names_outputs=True),
+    format_at="top",
+    has_typed_choice=False,
+    output_tokens_min=16,
+    sent_as=SENT_AS,
+    # Searching is what it is for, and it does not search unless it is given the tool.
+    hosted_tools={"perplexity/sonar": ("web_search",)},
+    abilities=msgspec.structs.replace(OPENAI_ABILITIES, json_object=False),
+    models=MODELS,
+)
