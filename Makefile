@@ -45,7 +45,7 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@$(PIP) install uv
 	@$(LOCK) pyproject.toml -o requirements.lock
 	@$(LOCK) pyproject.toml --extra demo --group build -c requirements.lock -o requirements-demo.lock
-	@$(LOCK) pyproject.toml --extra demo --group build --group dev -c requirements-demo.lock -o requirements-dev.lock
+	@$(LOCK) pyproject.toml --extra demo --group build --group dev --group vendors -c requirements-demo.lock -o requirements-dev.lock
 	@for given in tests/e2e/sdk_python/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
 	@cd tests/e2e/sdk_node && npm install --package-lock-only
 
