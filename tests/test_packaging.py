@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -362,3 +363,37 @@ def test_readme_lists_every_sandbox_model(row: SandboxModel) -> None:
     """The table of simulated models is the sandbox's own, in its words."""
     # A bare `<n>` would be an HTML tag to whoever shows the page.
     assert f"| `{row.name}` | {row.description} |" in README.replace("\\<", "<").splitlines()
+
+
+def test_runtime_lock_holds_everything_the_package_imports() -> None:
+    """What only the tests install must not be needed to serve; the demo alone needs more."""
+    locked = {
+        line.partition("==")[0].lower()
+        for line in (ROOT / "requirements.lock").read_text().splitlines()
+        if "==" in line
+    }
+    distributions = packages_distributions()
+    imported: set[str] = set()
+    for path in (ROOT / "ringside_proxy").rglob("*.py"):
+        if path.name != "demo.py":
+            imported |= _imports(path)
+    foreign = imported - set(sys.stdlib_module_names) - {"ringside_proxy", "openai"}
+
+    missing = {name for name in foreign if not _is_locked(distributions.get(name, []), locked)}
+
+    assert foreign >= {"aiohttp", "jsonschema_rs", "msgspec"}
+    assert missing == set()
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def _is_locked(distributions: list[str], locked: set[str]) -> bool:
+    return any(name.lower().replace("_", "-") in locked for name in distributions)
