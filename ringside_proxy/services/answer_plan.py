@@ -29,9 +29,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `must_call`: the answer has to call a function. `calls_max`: later calls are dropped.
     `schema` and `must_be_json` hold for an answer in text that the model ended itself.
-    `repair` is the request to build on when the answer has to be asked for again.
+    `repair` is the request to build on when the answer has to be asked for again, `asked` what
+    the caller asked for.
     """
 
+    asked: CompletionRequest
     request: CompletionRequest
     repair: CompletionRequest
     must_call: bool = False
@@ -73,13 +75,20 @@ def plan(request: CompletionRequest, able: Capabilities, schemas: Schemas) -> Pl
     has no use for them.
     """
     _refuse_impossible(request, able)
-    planned = Plan(request=request, repair=request)
+    planned = Plan(asked=request, request=request, repair=request)
     planned = _with_format(planned, able, schemas)
     planned = _with_tool_choice(planned, able)
     if request.params.get("parallel_tool_calls") is False and request.params.get("tools"):
         if able.single_tool_call is not Support.NATIVE:
             planned = _replace(planned, drop=("parallel_tool_calls",))
         planned = msgspec.structs.replace(planned, calls_max=1)
+    if not planned.is_plain and request.params.get("n", 1) > 1:
+        raise InvalidRequestError(
+            "Only one choice can be held to 'response_format', 'tool_choice' or "
+            "'parallel_tool_calls'. Leave 'n' out, or ask several times.",
+            param="n",
+            code="unsupported_parameter",
+        )
     return planned
 
 

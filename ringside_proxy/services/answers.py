@@ -12,7 +12,10 @@ from typing import Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import ResponseSchemaValidationFailedError
+from ringside_proxy.domain.errors import (
+    ProviderRejectedError,
+    ResponseSchemaValidationFailedError,
+)
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
@@ -32,6 +35,10 @@ from ringside_proxy.services.answer_plan import Plan, again, plan
 from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.model_routing import Route
+
+SCHEMA_REJECTED: Final = "schema_not_supported"
+STATE_REJECTED: Final = "provider_state_rejected"
+"""What adapters call a refusal of the schema itself, and of state that was given back."""
 
 CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
 
@@ -75,7 +82,14 @@ class Answers:
             return
         request, used = planned.request, NO_USAGE
         for repairs_left in range(route.repairs_max, -1, -1):
-            whole = await self._whole(route, request, request_id, on_request)
+            try:
+                whole = await self._whole(route, request, request_id, on_request)
+            except ProviderRejectedError as error:
+                if error.code != SCHEMA_REJECTED or "response_format" not in request.params:
+                    raise
+                planned = self._in_words(route, planned)
+                request = planned.request
+                whole = await self._whole(route, request, request_id, on_request)
             used = used + whole.usage
             faults = [] if whole.is_cut else planned.faults(whole.text, whole.has_calls)
             if not faults:
@@ -85,6 +99,12 @@ class Answers:
             if repairs_left == 0:
                 raise _hopeless(planned, whole.text, faults)
             request = again(planned, whole.text, faults)
+
+    def _in_words(self, route: Route, planned: Plan) -> Plan:
+        """The plan for a model that takes schemas, but not this one."""
+        able = route.provider.capabilities(planned.request.model)
+        unable = msgspec.structs.replace(able, json_schema=False)
+        return plan(planned.asked, unable, self._schemas)
 
     async def _whole(
         self,
@@ -100,6 +120,30 @@ class Answers:
         return _Whole(deltas)
 
     async def _stream(
+        self,
+        route: Route,
+        request: CompletionRequest,
+        request_id: str | None,
+        on_request: OnRequest,
+    ) -> Batches:
+        """One answer; if the model will not have its state back, one without it."""
+        try:
+            async with aclosing(self._asked(route, request, request_id, on_request)) as batches:
+                async for batch in batches:
+                    yield batch
+        except ProviderRejectedError as error:
+            stateless = [
+                {key: value for key, value in message.items() if key != "provider_state"}
+                for message in request.messages
+            ]
+            if error.code != STATE_REJECTED or stateless == request.messages:
+                raise
+            request = msgspec.structs.replace(request, messages=stateless)
+            async with aclosing(self._asked(route, request, request_id, on_request)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _asked(
         self,
         route: Route,
         request: CompletionRequest,

@@ -41,12 +41,17 @@ def chat_usage(usage: TokenUsage) -> JSON:
     }
 
 
+def _completion_id(new_id: NewId) -> str:
+    """OpenAI writes this one kind of id with a hyphen."""
+    return new_id("chatcmpl").replace("_", "-", 1)
+
+
 class ChatChunks:
     """One streamed completion: deltas in, chunks out, ready to be written as frames."""
 
     def __init__(self, new_id: NewId, model: str, created: int, *, include_usage: bool) -> None:
         self._head = {
-            "id": new_id("chatcmpl"),
+            "id": _completion_id(new_id),
             "object": CHUNK,
             "created": created,
             "model": model,
@@ -119,7 +124,7 @@ class ChatCompletion:
 
     def __init__(self, new_id: NewId, model: str, created: int) -> None:
         self._head = {
-            "id": new_id("chatcmpl"),
+            "id": _completion_id(new_id),
             "object": COMPLETION,
             "created": created,
             "model": model,

@@ -183,14 +183,19 @@ class Completions:
             self._clock.now_ms() // 1000,
             include_usage=call.include_usage,
         )
+        kept: Any = None
         try:
             async with aclosing(self._deltas(call, planned)) as batches:
                 async for batch in batches:
-                    if told := chunks.feed(batch):
+                    told = chunks.feed(batch)
+                    # Before it is told: many clients leave at `finish_reason`.
+                    if chunks.first_call_id is not None and chunks.state is not kept:
+                        kept = chunks.state
+                        await self._keep_state(call, chunks.first_call_id, kept)
+                    if told:
                         yield b"".join(map(_frame, told))
         finally:
             self._count(call.route, chunks.usage)
-        await self._keep_state(call, chunks.first_call_id, chunks.state)
         yield b"".join(map(_frame, chunks.end())) + b"data: [DONE]\n\n"
 
     async def _keep_state(self, call: ChatCall, call_id: str | None, state: Any) -> None:

@@ -119,6 +119,9 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
         "unknown_parameter",
         "invalid_type",
         "invalid_value",
+        "unsupported_parameter",
+        "invalid_json_schema",
+        "schema_too_complex",
     }
     providers = {"context_length_exceeded", "model_not_found"}
 

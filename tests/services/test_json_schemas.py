@@ -1,5 +1,6 @@
 """Schemas of callers: what is taken, what is refused and why, and how faults are told."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from ringside_proxy.services.json_schemas import (
 
 Json = dict[str, Any]
 NUMBER: Json = {"type": "number"}
+NODE_OR_NULL: Json = {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}
 LIST: Json = {
-    "$defs": {"node": {"properties": {"next": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]}}}},
+    "$defs": {"node": {"type": "object", "properties": {"next": NODE_OR_NULL}}},
     "$ref": "#/$defs/node",
-}  # fmt: skip
+}
 
 
 def nested(depth: int) -> Json:
@@ -36,7 +38,7 @@ def doubling(times: int) -> Json:
     """A schema that is applied 2**times times to one value."""
     names = [f"s{number}" for number in range(times + 1)]
     schemas: Json = {names[0]: NUMBER}
-    for inner, outer in zip(names, names[1:], strict=False):
+    for inner, outer in pairwise(names):
         schemas[outer] = {"allOf": [{"$ref": f"#/$defs/{inner}"}] * 2}
     return {"$defs": schemas, "$ref": f"#/$defs/{names[-1]}"}
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ringside_proxy.store import provider_states, threads
-from tests.store.memory import DEVELOPER, MODEL, Store
+from tests.store.memory import MODEL, Store
 
 OTHER_MODEL = "fc:openai/gpt-4o"
 A, B = provider_states.chat_scope("tok_a"), provider_states.chat_scope("tok_b")
@@ -116,7 +116,7 @@ def test_states_go_with_their_thread(store: Store) -> None:
         scope = provider_states.thread_scope(thread.seq)
         store.write(provider_states.put, scope, "call_1", MODEL, "opaque")
 
-    store.write(threads.delete, DEVELOPER, gone.thread.id)
+    store.write(threads.delete, gone)
     while store.write(threads.purge):
         pass
 
