@@ -19,13 +19,13 @@ from ringside_proxy import __version__
 from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.exchange import (
-    ERROR_BODY_BYTES_MAX,
     Attempt,
     Exchange,
     Observe,
     Target,
     Timeouts,
     begin,
+    read_refusal,
     read_up_to,
     too_large,
 )
@@ -187,12 +187,12 @@ class ProviderClient:
 async def _reply(session: aiohttp.ClientSession, attempt: Attempt) -> Reply:
     async with await begin(session, attempt, None) as response:
         attempt.mark_first_byte()
-        is_success = 200 <= response.status < 300
-        bytes_max = REPLY_BYTES_MAX if is_success else ERROR_BODY_BYTES_MAX
-        body = await read_up_to(response, bytes_max)
-        if is_success and len(body) > bytes_max:
-            raise too_large(attempt.target.provider, bytes_max)
-        envelope = _envelope(body) if is_success else None
+        if not 200 <= response.status < 300:
+            raise attempt.refusal(response, await read_refusal(response))
+        body = await read_up_to(response, REPLY_BYTES_MAX)
+        if len(body) > REPLY_BYTES_MAX:
+            raise too_large(attempt.target.provider, REPLY_BYTES_MAX)
+        envelope = _envelope(body)
         if envelope is None or envelope.error:
             raise attempt.refusal(response, body)
         attempt.outcome = "ok"

@@ -237,10 +237,10 @@ class Exchange(Generic[T]):
         Should that one fail, it alone is sent again: what was asked for is at work already.
         """
         response = await self._send()
+        if not 200 <= response.status < 300:
+            raise self._attempt.refusal(response, await read_refusal(response))
         async with asyncio.timeout(self._timeouts.first_byte_s):
             body = await read_up_to(response, FIRST_ANSWER_BYTES_MAX)
-        if not 200 <= response.status < 300:
-            raise self._attempt.refusal(response, body[:ERROR_BODY_BYTES_MAX])
         if len(body) > FIRST_ANSWER_BYTES_MAX:
             raise too_large(self._attempt.target.provider, FIRST_ANSWER_BYTES_MAX)
         self._attempt.request = self._attempt.again = follow(body)
@@ -259,11 +259,7 @@ class Exchange(Generic[T]):
     async def _check(self, response: aiohttp.ClientResponse) -> None:
         """Raises ProviderError for anything but a stream: some send errors as JSON with a 200."""
         if response.status != 200 or response.content_type in ("application/json", "text/html"):
-            body = b""
-            with suppress(*TRANSPORT_ERRORS):  # what the status says is enough
-                async with asyncio.timeout(ERROR_BODY_S_MAX):
-                    body = await read_up_to(response, ERROR_BODY_BYTES_MAX)
-            raise self._attempt.refusal(response, body)
+            raise self._attempt.refusal(response, await read_refusal(response))
 
     async def _next(self, response: aiohttp.ClientResponse) -> list[T]:
         """The next items; an empty list at the end of a whole answer."""
@@ -346,6 +342,14 @@ async def read_up_to(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
         parts.append(chunk)
         size += len(chunk)
     return b"".join(parts)
+
+
+async def read_refusal(response: aiohttp.ClientResponse) -> bytes:
+    """What a refusal says, or nothing if it breaks off: what its status says is enough."""
+    with suppress(*TRANSPORT_ERRORS):
+        async with asyncio.timeout(ERROR_BODY_S_MAX):
+            return await read_up_to(response, ERROR_BODY_BYTES_MAX)
+    return b""
 
 
 def too_large(provider: str, bytes_max: int) -> ProviderBadReplyError:

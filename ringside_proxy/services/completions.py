@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
+from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.client import ProviderClient
@@ -78,6 +79,7 @@ class Completions:
             call.dropped_params = http_request.dropped_params
             reply = await self._client.send(route.target, http_request, request_id=call.request_id)
             self._count(route, reply.usage)
+            _require(b'"choices"', reply.body, route)
             return reply.body
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
         try:
@@ -116,6 +118,7 @@ class Completions:
             reply = await self._client.send(route.target, http_request, request_id=request_id)
             if provider.speaks_openai:
                 self._count(route, reply.usage)
+                _require(b'"data"', reply.body, route)
                 return reply.body
             bodies.append(reply.body)
         embeddings = provider.parse_embeddings(bodies)
@@ -212,6 +215,15 @@ class Completions:
     def _count(self, route: Route, usage: TokenUsage | None) -> None:
         if usage is not None:
             self._metrics.tokens_used(route.ref.provider, route.ref.model, usage)
+
+
+def _require(key: bytes, body: bytes, route: Route) -> None:
+    """Raise ProviderBadReplyError for JSON that is no answer; one search, no parse."""
+    if key not in body:
+        raise ProviderBadReplyError(
+            f"{route.ref.provider} sent JSON that is no answer to the call.",
+            provider=route.ref.provider,
+        )
 
 
 async def _from(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
