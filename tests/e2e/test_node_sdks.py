@@ -10,11 +10,12 @@ from tests.e2e.sdk_suite import run_suite
 
 NODE_TEST: Final = ["node", "--test", "--test-reporter=spec", "--test-timeout=60000"]
 
-pytestmark = pytest.mark.skipif(
-    not sdks.has_node(), reason="the Node suites need node and npm on the PATH"
+needs_node = pytest.mark.skipif(
+    not sdks.has_node(), reason="node or npm is not on this machine: `make node` installs them"
 )
 
 
+@needs_node
 @pytest.mark.parametrize("version", sdks.NODE_VERSIONS)
 async def test_node_sdk_works_unchanged(version: str, ringside: Ringside) -> None:
     """Every method of the SDK's Assistants API does what it did at OpenAI."""
