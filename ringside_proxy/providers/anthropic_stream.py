@@ -10,12 +10,13 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
+from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.anthropic_errors import stream_error
 from ringside_proxy.providers.anthropic_state import Block, Layout
-from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX, broke_off
+from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -56,60 +57,27 @@ class _Open(msgspec.Struct):
     has_arguments: bool = False
 
 
-class MessageStreamDecoder:
-    """One streamed answer. What came before an error is handed out before the error is raised."""
+class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
+    """One streamed answer.
+
+    With its stop reason all of it has come, whether or not the last event does.
+    """
 
     def __init__(self, provider: str, new_id: NewId) -> None:
-        self._provider = provider
+        super().__init__(provider, SSEDecoder(provider))
         self._new_id = new_id
-        self._sse = SSEDecoder(provider)
         self._open: dict[int, _Open] = {}
         self._call_ids: set[str] = set()
         self._layout = Layout()
         self._counts: Fields = {}
         self._held: list[Delta] = []
         """The first counts: they wait for an answer, before which the call may be sent again."""
-        self._is_finished = False
-        self._is_done = False
-        self._failure: ProviderError | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """`message_stop` or an error has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._sse.feed(data))
-
-    def close(self) -> list[Delta]:
-        """What the end of the body completes. Raises ProviderError if the answer is not whole.
-
-        With its stop reason all of it has come, whether or not the last event does.
-        """
-        deltas = self._read(self._sse.close())
-        if self._failure:
-            raise self._failure
-        if not self._is_finished:
-            raise broke_off(self._provider)
-        return deltas
-
-    def _read(self, events: list[Event]) -> list[Delta]:
-        deltas: list[Delta] = []
-        try:
-            for event in events:
-                if self._is_done:
-                    break
-                before = len(deltas)
-                self._event(event, deltas)
-                if len(deltas) > before:
-                    deltas[before:before], self._held = self._held, []
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not deltas:
-                raise
-        return deltas
+    def _frame(self, frame: Event, told: list[Delta]) -> None:
+        before = len(told)
+        self._event(frame, told)
+        if len(told) > before:
+            told[before:before], self._held = self._held, []
 
     def _event(self, event: Event, deltas: list[Delta]) -> None:
         fields = self._fields(event)

@@ -13,10 +13,10 @@ import orjson
 
 from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
-    ProviderError,
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.answer_decoder import AnswerDecoder, broke_off
 from ringside_proxy.providers.chat_messages import ReplayField
 from ringside_proxy.providers.chat_reasoning import Replay, ThinkTags
 from ringside_proxy.providers.errors import error_from_frame
@@ -66,7 +66,7 @@ class _Call(msgspec.Struct):
     arguments: str = ""
 
 
-class ChatStreamDecoder:
+class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
     """One streamed answer. What came before an error is handed out before the error is raised."""
 
     def __init__(
@@ -77,60 +77,24 @@ class ChatStreamDecoder:
         replay: ReplayField | None = None,
         think_tags: bool = False,
     ) -> None:
-        self._provider = provider
+        super().__init__(provider, SSEDecoder(provider))
         self._new_id = new_id
         self._replay = Replay(replay)
         self._tags = ThinkTags() if think_tags else None
-        self._sse = SSEDecoder(provider)
         self._calls: list[_Call] = []
         self._has_chunks = False
-        self._is_finished = False
-        self._is_done = False
-        self._failure: ProviderError | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """`[DONE]` or an error has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._sse.feed(data))
-
-    def close(self) -> list[Delta]:
-        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
-        deltas = self._read(self._sse.close())
-        if self._failure:
-            raise self._failure
-        if not self._is_finished:
-            raise broke_off(self._provider)
-        return deltas
-
-    def _read(self, events: list[Event]) -> list[Delta]:
-        deltas: list[Delta] = []
-        try:
-            for event in events:
-                if self._is_done:
-                    break
-                self._event(event, deltas)
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not deltas:
-                raise
-        return deltas
-
-    def _event(self, event: Event, deltas: list[Delta]) -> None:
-        data = event.data.strip()
+    def _frame(self, frame: Event, told: list[Delta]) -> None:
+        data = frame.data.strip()
         if data == DONE:
             self._is_done = True
             if not self._has_chunks:
                 raise broke_off(self._provider)
             if not self._is_finished:
-                self._finish("", deltas)
+                self._finish("", told)
         elif data:
             self._has_chunks = True
-            self._chunk(parse_chunk(self._provider, event), deltas)
+            self._chunk(parse_chunk(self._provider, frame), told)
 
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
         for choice in _dicts(chunk.get("choices"))[:1]:
@@ -277,15 +241,6 @@ def _groq(chunk: dict[str, Any]) -> dict[str, Any]:
 
 def _usage_of(chunk: dict[str, Any]) -> Any:
     return chunk.get("usage") or _groq(chunk).get("usage")
-
-
-def broke_off(provider: str) -> ProviderBadReplyError:
-    """The error for a stream that ends without having said that it is complete."""
-    return ProviderBadReplyError(
-        f"{provider} broke off its answer before it was complete.",
-        provider=provider,
-        is_retryable=True,
-    )
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:

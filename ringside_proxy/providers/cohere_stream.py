@@ -9,11 +9,11 @@ from typing import Any, Final
 
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.cohere_messages import TOOL_PLAN, Names
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.native_stream import (
     Calls,
-    FramedDecoder,
     at,
     count_at,
     json_object,
@@ -43,7 +43,7 @@ FAILURES: Final = {"ERROR": "server_error", "TIMEOUT": "timeout_error"}
 """Finish words that say Cohere failed, not that the model is done → the error's type."""
 
 
-class CohereStreamDecoder(FramedDecoder[Event]):
+class CohereStreamDecoder(AnswerDecoder[Event, Delta]):
     """One streamed answer. `names`: the functions' names → theirs at Cohere."""
 
     def __init__(self, provider: str, new_id: NewId, names: Names) -> None:
@@ -52,30 +52,29 @@ class CohereStreamDecoder(FramedDecoder[Event]):
         self._own_names = {alias: name for name, alias in names.items()}
         self._plan: list[str] = []
 
-    def _frame(self, frame: Event, deltas: list[Delta]) -> bool:
+    def _frame(self, frame: Event, told: list[Delta]) -> None:
         data = frame.data.strip()
         if not data or data == DONE:
-            return False
+            return
         event = json_object(self._provider, data)
         if _is_error(frame, event):
             raise error_from_frame(self._provider, event)
         said = at(event, "delta", "message")
         match event.get("type"):
             case "message-end":
-                self._end(at(event, "delta"), deltas)
-                return True
+                self._end(at(event, "delta"), told)
+                self._mark_whole()
             case "tool-plan-delta":
-                self._planned(text_at(said, "tool_plan"), deltas)
+                self._planned(text_at(said, "tool_plan"), told)
             case "content-start" | "content-delta":
-                _content(at(said, "content"), deltas)
+                _content(at(said, "content"), told)
             case "tool-call-start":
-                self._begin_call(event.get("index"), _call_in(said), deltas)
+                self._begin_call(event.get("index"), _call_in(said), told)
             case "tool-call-delta":
                 arguments = text_at(_call_in(said), "function", "arguments")
-                deltas += self._calls.arguments(arguments, event.get("index"))
+                told += self._calls.arguments(arguments, event.get("index"))
             case _:
                 pass  # citations, and where parts end
-        return False
 
     def _planned(self, plan: str, deltas: list[Delta]) -> None:
         if plan:

@@ -1,12 +1,11 @@
 """What the decoders of Cohere's and Ollama's streams have in common. Pure."""
 
-from abc import ABC, abstractmethod
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Any, Final
 
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
+from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.types import Delta, Finish, FinishReason, StateDelta, ToolCallDelta
@@ -16,68 +15,6 @@ TOOL_CALLS_MAX: Final = 128
 
 TOKENS_MAX: Final = 1_000_000_000
 """A larger count is a mistake, not a call."""
-
-F = TypeVar("F")
-
-
-class Frames(Protocol[F]):
-    """Cuts bytes into frames."""
-
-    def feed(self, data: bytes) -> list[F]:
-        """The frames that `data` completes. Raises ProviderBadReplyError for an endless one."""
-
-    def close(self) -> list[F]:
-        """What the end of the body completes."""
-
-
-class FramedDecoder(ABC, Generic[F]):
-    """One streamed answer. What came before an error is handed out before the error is raised."""
-
-    def __init__(self, provider: str, frames: Frames[F]) -> None:
-        self._provider = provider
-        self._frames = frames
-        self._is_done = False
-        self._failure: ProviderError | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """The last frame of the answer, or an error, has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._frames.feed(data))
-
-    def close(self) -> list[Delta]:
-        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
-        deltas = self._read(self._frames.close())
-        if self._failure:
-            raise self._failure
-        if not self._is_done:
-            raise ProviderBadReplyError(
-                f"{self._provider} broke off its answer before it was complete.",
-                provider=self._provider,
-                is_retryable=True,
-            )
-        return deltas
-
-    @abstractmethod
-    def _frame(self, frame: F, deltas: list[Delta]) -> bool:
-        """Adds what `frame` says; whether it is the answer's last. Raises ProviderError."""
-
-    def _read(self, frames: list[F]) -> list[Delta]:
-        deltas: list[Delta] = []
-        try:
-            for frame in frames:
-                if self._is_done:
-                    break
-                self._is_done = self._frame(frame, deltas)
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not deltas:
-                raise
-        return deltas
 
 
 class _Call(msgspec.Struct):

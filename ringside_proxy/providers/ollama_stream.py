@@ -10,10 +10,10 @@ import orjson
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.native_stream import (
     Calls,
-    FramedDecoder,
     at,
     count_at,
     json_object,
@@ -36,7 +36,7 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "len
 """A word that is not here (`load`, `unload`) still ends the answer; it counts as `stop`."""
 
 
-class OllamaStreamDecoder(FramedDecoder[bytes]):
+class OllamaStreamDecoder(AnswerDecoder[bytes, Delta]):
     """One streamed answer."""
 
     def __init__(self, provider: str, new_id: NewId) -> None:
@@ -44,27 +44,27 @@ class OllamaStreamDecoder(FramedDecoder[bytes]):
         self._calls = Calls(provider, new_id)
         self._thoughts: list[str] = []
 
-    def _frame(self, frame: bytes, deltas: list[Delta]) -> bool:
+    def _frame(self, frame: bytes, told: list[Delta]) -> None:
         line = json_object(self._provider, frame)
         if line.get("error"):
             raise error_from_frame(self._provider, line)
         said = line.get("message")
         if thought := text_at(said, "thinking"):
             self._thoughts.append(thought)
-            deltas.append(ReasoningDelta(thought))
+            told.append(ReasoningDelta(thought))
         if text := text_at(said, "content"):
-            deltas.append(TextDelta(text))
+            told.append(TextDelta(text))
         calls = at(said, "tool_calls")
         for call in calls if isinstance(calls, list) else ():
-            deltas.append(self._calls.open(text_at(call, "function", "name"), text_at(call, "id")))
-            deltas += self._calls.arguments(self._arguments(at(call, "function", "arguments")))
+            told.append(self._calls.open(text_at(call, "function", "name"), text_at(call, "id")))
+            told += self._calls.arguments(self._arguments(at(call, "function", "arguments")))
         if line.get("done") is not True:
-            return False
+            return
         if usage := token_usage(line):
-            deltas.append(UsageDelta(usage))
+            told.append(UsageDelta(usage))
         reason = FINISH_REASONS.get(text_at(line, "done_reason"), "stop")
-        deltas += self._calls.finish(reason, {THINKING: "".join(self._thoughts)})
-        return True
+        told += self._calls.finish(reason, {THINKING: "".join(self._thoughts)})
+        self._mark_whole()
 
     def _arguments(self, value: Any) -> str:
         """Arguments as the text that OpenAI sends."""

@@ -12,7 +12,8 @@ import orjson
 
 from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_stream import DONE, broke_off, parse_chunk
+from ringside_proxy.providers.answer_decoder import broke_off
+from ringside_proxy.providers.chat_stream import DONE, parse_chunk
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.usage import token_usage
 

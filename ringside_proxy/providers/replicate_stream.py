@@ -15,7 +15,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_stream import broke_off
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.errors import MESSAGE_CHARS_MAX, redact
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import Delta, Finish, TextDelta, UsageDelta
@@ -26,60 +26,25 @@ FLAGGED: Final = re.compile(
 )
 
 
-class PredictionDecoder:
+class PredictionDecoder(AnswerDecoder[Event, Delta]):
     """One streamed answer. What came before an error is handed out before the error is raised.
 
     `limit` is the most tokens that were asked for: who wrote as many was cut off.
     """
 
     def __init__(self, provider: str, limit: int | None) -> None:
-        self._provider = provider
+        super().__init__(provider, SSEDecoder(provider))
         self._limit = limit
-        self._sse = SSEDecoder(provider)
-        self._is_done = False
-        self._failure: ProviderError | None = None
 
-    @property
-    def is_done(self) -> bool:
-        """`done` or an error has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._sse.feed(data))
-
-    def close(self) -> list[Delta]:
-        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
-        deltas = self._read(self._sse.close())
-        if self._failure:
-            raise self._failure
-        if not self._is_done:
-            raise broke_off(self._provider)
-        return deltas
-
-    def _read(self, events: list[Event]) -> list[Delta]:
-        deltas: list[Delta] = []
-        try:
-            for event in events:
-                if self._is_done:
-                    break
-                self._event(event, deltas)
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not deltas:
-                raise
-        return deltas
-
-    def _event(self, event: Event, deltas: list[Delta]) -> None:
-        match event.name:
+    def _frame(self, frame: Event, told: list[Delta]) -> None:
+        match frame.name:
             case b"output":
-                if event.data:
-                    deltas.append(TextDelta(self._text(event.data)))
+                if frame.data:
+                    told.append(TextDelta(self._text(frame.data)))
             case b"error":
-                raise failure(self._provider, event.data.decode("utf-8", "replace"))
+                raise failure(self._provider, frame.data.decode("utf-8", "replace"))
             case b"done":
-                self._done(event.data, deltas)
+                self._done(frame.data, told)
             case _:
                 pass  # logs, and what is yet to be invented
 
@@ -94,7 +59,7 @@ class PredictionDecoder:
         is_cut = (
             usage is not None and self._limit is not None and usage.output_tokens >= self._limit
         )
-        self._is_done = True
+        self._mark_whole()
         deltas.append(Finish("length" if is_cut else "stop"))
         if usage is not None:
             deltas.append(UsageDelta(usage))

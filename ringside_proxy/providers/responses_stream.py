@@ -16,7 +16,8 @@ import orjson
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_stream import DONE, TOOL_CALLS_MAX, broke_off
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
+from ringside_proxy.providers.chat_stream import DONE, TOOL_CALLS_MAX
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
@@ -83,21 +84,17 @@ class _Call(msgspec.Struct):
     has_arguments: bool = False
 
 
-class ResponsesStreamDecoder:
+class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
     """One streamed answer. What came before an error is handed out before the error is raised."""
 
     def __init__(self, provider: str, new_id: NewId) -> None:
-        self._provider = provider
+        super().__init__(provider, SSEDecoder(provider))
         self._new_id = new_id
-        self._sse = SSEDecoder(provider)
         self._calls: dict[Any, _Call] = {}
         self._call_ids: dict[str, _Call] = {}
         self._chars: dict[Any, int] = {}
         self._state: list[dict[str, Any]] = []
         self._items_done: set[str] = set()
-        self._is_finished = False
-        self._is_done = False
-        self._failure: ProviderError | None = None
         self._readers: dict[str, Callable[[dict[str, Any], list[Delta]], None]] = {
             "response.output_text.delta": self._text,
             "response.refusal.delta": self._refusal,
@@ -114,40 +111,8 @@ class ResponsesStreamDecoder:
             "error": self._fail,
         }
 
-    @property
-    def is_done(self) -> bool:
-        """The response has ended, or an error has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[Delta]:
-        """The deltas that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._sse.feed(data))
-
-    def close(self) -> list[Delta]:
-        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
-        deltas = self._read(self._sse.close())
-        if self._failure:
-            raise self._failure
-        if not self._is_finished:
-            raise broke_off(self._provider)
-        return deltas
-
-    def _read(self, events: list[Event]) -> list[Delta]:
-        deltas: list[Delta] = []
-        try:
-            for event in events:
-                if self._is_done:
-                    break
-                self._event(event, deltas)
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not deltas:
-                raise
-        return deltas
-
-    def _event(self, event: Event, deltas: list[Delta]) -> None:
-        data = event.data.strip()
+    def _frame(self, frame: Event, told: list[Delta]) -> None:
+        data = frame.data.strip()
         if data == DONE:
             self._is_done = True
             return
@@ -156,11 +121,11 @@ class ResponsesStreamDecoder:
         payload = _payload(self._provider, data)
         kind = _text(payload, "type")
         if reader := self._readers.get(kind):
-            reader(payload, deltas)
+            reader(payload, told)
         elif payload.get("error"):
-            self._fail(payload, deltas)
+            self._fail(payload, told)
         elif kind.startswith("response.reasoning.") and (thought := _text(payload, "thought")):
-            deltas.append(ReasoningDelta(thought))
+            told.append(ReasoningDelta(thought))
 
     def _text(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
         if text := _text(payload, "delta"):
@@ -277,7 +242,7 @@ class ResponsesStreamDecoder:
         if any(_is_worth_keeping(entry) for entry in self._state):
             deltas.append(StateDelta(self._state))
         deltas.append(Finish(self._reason(payload, response)))
-        self._is_finished = self._is_done = True
+        self._mark_whole()
         self._usage(response, deltas)
 
     def _catch_up(self, response: dict[str, Any], deltas: list[Delta]) -> None:
