@@ -5,9 +5,12 @@ it is handed out first: so the error is kept, and raised when there is nothing e
 """
 
 from abc import ABC, abstractmethod
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
+
+TOOL_CALLS_MAX: Final = 128
+"""OpenAI's own limit on tools; a turn that calls more is a model gone wrong."""
 
 F = TypeVar("F")
 T = TypeVar("T")

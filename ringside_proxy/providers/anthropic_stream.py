@@ -13,10 +13,9 @@ import orjson
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.answer_decoder import AnswerDecoder
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
 from ringside_proxy.providers.anthropic_errors import stream_error
 from ringside_proxy.providers.anthropic_state import Block, Layout
-from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,

@@ -17,9 +17,8 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.answer_decoder import broke_off
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, broke_off
 from ringside_proxy.providers.aws_event_stream import EventStreamDecoder, Message
-from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.types import (
     Delta,

@@ -16,6 +16,9 @@ from ringside_proxy.domain.errors import InvalidRequestError
 Message = dict[str, Any]
 ReplayField = Literal["reasoning_content", "reasoning", "reasoning_details", "thinking"]
 
+ANSWER_IN_JSON: Final = "Answer in JSON."
+ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
+
 PROVIDER_STATE: Final = "provider_state"
 MESSAGE_KEYS: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """What every dialect knows; a key that it does not know is fatal at some."""

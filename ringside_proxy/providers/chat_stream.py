@@ -16,7 +16,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.providers.answer_decoder import AnswerDecoder, broke_off
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder, broke_off
 from ringside_proxy.providers.chat_messages import ReplayField
 from ringside_proxy.providers.chat_reasoning import Replay, ThinkTags
 from ringside_proxy.providers.errors import error_from_frame
@@ -32,9 +32,6 @@ from ringside_proxy.providers.types import (
     UsageDelta,
 )
 from ringside_proxy.providers.usage import token_usage
-
-TOOL_CALLS_MAX: Final = 128
-"""OpenAI's own limit on tools; a turn that calls more is a model gone wrong."""
 
 DONE: Final = b"[DONE]"
 

@@ -14,7 +14,13 @@ import orjson
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_messages import instructed, mention_json, schema_text
+from ringside_proxy.providers.chat_messages import (
+    ANSWER_IN_JSON,
+    ANSWER_IN_SCHEMA,
+    instructed,
+    mention_json,
+    schema_text,
+)
 from ringside_proxy.providers.cohere_messages import Names, cohere_messages, cohere_names
 from ringside_proxy.providers.cohere_schemas import are_strict, lowered
 from ringside_proxy.providers.cohere_stream import CohereStreamDecoder
@@ -48,8 +54,6 @@ STOPS_MAX: Final = 5
 ANSWER_TOKENS_MIN: Final = 1000
 """What Cohere advises to leave for the answer when the model thinks first."""
 
-ANSWER_IN_JSON: Final = "Answer in JSON."
-ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
 
 SAME: Final = (
     "seed",

@@ -21,6 +21,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX
 from ringside_proxy.providers.errors import redact
 from ringside_proxy.providers.google_errors import STATE_REJECTED, stream_error, unwrapped
 from ringside_proxy.providers.google_state import Signatures
@@ -37,8 +38,6 @@ from ringside_proxy.providers.types import (
 )
 from ringside_proxy.providers.usage import TOKENS_MAX
 
-TOOL_CALLS_MAX: Final = 128
-"""OpenAI's own limit on tools; a turn that calls more is a model gone wrong."""
 TAIL_BYTES_MAX: Final = 16 * 1024
 MESSAGE_CHARS_MAX: Final = 300
 

@@ -1,6 +1,6 @@
 """What the decoders of Cohere's and Ollama's streams have in common. Pure."""
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import orjson
@@ -8,13 +8,9 @@ import orjson
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX
 from ringside_proxy.providers.types import Delta, Finish, FinishReason, StateDelta, ToolCallDelta
-
-TOOL_CALLS_MAX: Final = 128
-"""OpenAI's own limit on tools; a turn that calls more is a model gone wrong."""
-
-TOKENS_MAX: Final = 1_000_000_000
-"""A larger count is a mistake, not a call."""
+from ringside_proxy.providers.usage import TOKENS_MAX
 
 
 class _Call(msgspec.Struct):

@@ -22,7 +22,13 @@ import orjson
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_messages import instructed, mention_json, schema_text
+from ringside_proxy.providers.chat_messages import (
+    ANSWER_IN_JSON,
+    ANSWER_IN_SCHEMA,
+    instructed,
+    mention_json,
+    schema_text,
+)
 from ringside_proxy.providers.native_request import (
     REASONING,
     Message,
@@ -49,9 +55,6 @@ from ringside_proxy.providers.types import (
     StreamDecoder,
     Support,
 )
-
-ANSWER_IN_JSON: Final = "Answer in JSON."
-ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
 
 OPTIONS: Final = (
     "temperature",

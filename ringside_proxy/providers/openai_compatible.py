@@ -16,6 +16,8 @@ from msgspec import structs
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat_messages import (
+    ANSWER_IN_JSON,
+    ANSWER_IN_SCHEMA,
     Message,
     MessageRules,
     adapted,
@@ -40,8 +42,6 @@ from ringside_proxy.providers.usage import token_usage
 __all__ = ["OPTION_HEADERS", "SAMPLING_PARAMS", "OpenAICompatible", "azure_base_url"]
 
 OPTION_HEADERS: Final = {"organization": "OpenAI-Organization", "project": "OpenAI-Project"}
-ANSWER_IN_JSON: Final = "Answer in JSON."
-ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
 NO_RULES: Final = ModelRules(prefixes=("",))
 
 

@@ -10,9 +10,8 @@ from typing import Any, Final
 
 import orjson
 
-from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.answer_decoder import broke_off
+from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.chat_stream import DONE, parse_chunk
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.usage import token_usage
@@ -25,7 +24,7 @@ FINISH: Final = re.compile(rb'"finish_reason"\s*:\s*"[^"]')
 NULL_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null')
 
 
-class Relay:
+class Relay(AnswerDecoder[Event, bytes]):
     """A StreamDecoder whose items are whole frames, ready for the client.
 
     Frames are held back until one says something (text, a call, an end), so that an error which
@@ -33,62 +32,33 @@ class Relay:
     """
 
     def __init__(self, provider: str, *, include_usage: bool, choices: int = 1) -> None:
+        super().__init__(provider, SSEDecoder(provider))
         self.usage: TokenUsage | None = None
-        self._provider = provider
         self._include_usage = include_usage
         self._unfinished_choices = choices
-        self._sse = SSEDecoder(provider)
         self._held: list[bytes] | None = []
-        self._is_done = False
-        self._failure: ProviderError | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """`[DONE]` or an error has come."""
-        return self._is_done
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """The frames that `data` completes. Raises ProviderError for an error in the stream."""
-        return self._read(self._sse.feed(data))
 
     def close(self) -> list[bytes]:
         """What the end of the body completes: `[DONE]` too, if a complete answer came without.
 
         Raises ProviderError if the answer is not whole.
         """
-        frames = self._read(self._sse.close())
-        if self._failure:
-            raise self._failure
+        self._is_finished = self._is_done or self._unfinished_choices <= 0
+        frames = super().close()
         if not self._is_done:
-            if self._unfinished_choices > 0:
-                raise broke_off(self._provider)
-            self._is_done = True
+            self._mark_whole()
             frames.append(DONE_FRAME)
         return frames
 
-    def _read(self, events: list[Event]) -> list[bytes]:
-        frames: list[bytes] = []
-        try:
-            for event in events:
-                if self._is_done:
-                    break
-                self._event(event, frames)
-        except ProviderError as error:
-            self._is_done = True
-            self._failure = error
-            if not frames:
-                raise
-        return frames
-
-    def _event(self, event: Event, frames: list[bytes]) -> None:
-        data = event.data.strip()
+    def _frame(self, frame: Event, told: list[bytes]) -> None:
+        data = frame.data.strip()
         if data == DONE:
-            self._is_done = True
-            frames += [*(self._held or ()), DONE_FRAME]
+            self._mark_whole()
+            told += [*(self._held or ()), DONE_FRAME]
         elif data:
-            self._frame(event, data, frames)
+            self._pass_on(frame, data, told)
 
-    def _frame(self, event: Event, data: bytes, frames: list[bytes]) -> None:
+    def _pass_on(self, event: Event, data: bytes, frames: list[bytes]) -> None:
         self._unfinished_choices -= len(FINISH.findall(data))
         says_something = True
         if self._held is not None or event.name or WORTH_PARSING.search(data):

@@ -16,8 +16,8 @@ import orjson
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.answer_decoder import AnswerDecoder
-from ringside_proxy.providers.chat_stream import DONE, TOOL_CALLS_MAX
+from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
+from ringside_proxy.providers.chat_stream import DONE
 from ringside_proxy.providers.errors import error_from_frame
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
