@@ -50,7 +50,7 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@cd tests/e2e/sdk_node && npm install --package-lock-only
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-       --no-emit-index-url --no-emit-find-links --python-version 3.11
+       --no-strip-extras --no-emit-index-url --no-emit-find-links --python-version 3.11
 
 $(VENV)/.venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Ringside needs Python 3.11 or newer: make PYTHON=python3.12 …")'
