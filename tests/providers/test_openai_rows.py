@@ -575,6 +575,11 @@ VENDOR_TYPES = {
         "CompletionCreateParamsStreaming",
         ("stream_options", "parallel_tool_calls"),
     ),
+    "fireworks": (
+        "fireworks.types.chat.completion_create_params",
+        "CompletionCreateParamsStreaming",
+        ("stream_options",),
+    ),
     "cerebras": ("cerebras.cloud.sdk.types.chat.completion_create_params", "CompletionCreateParams", ()),
     "sambanova": ("sambanova.types.chat.completion_create_params", "CompletionCreateParamsStreaming", ()),
     "openrouter": ("openrouter.components", "ChatRequest", ()),
