@@ -107,7 +107,11 @@ async def running(
     _log_start(settings, metrics)
     async with AsyncExitStack() as stack:
         db = await Database.open(
-            settings.store.path, clock, settings.store.synchronous, metrics.store_committed
+            settings.store.path,
+            clock,
+            settings.store.synchronous,
+            metrics.store_committed,
+            new_id,
         )
         stack.push_async_callback(db.close)
         client = ProviderClient(

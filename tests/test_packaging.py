@@ -84,7 +84,8 @@ def pins(name: str) -> dict[str, str]:
     found = {}
     for line in filter(None, map(str.strip, text.splitlines())):
         pin = re.fullmatch(
-            r"([a-z0-9.-]+)(?:\[[a-z0-9,-]+\])?==(\S+)( ; [^\\]+?)?((\s+--hash=sha256:[0-9a-f]{64})+)", line
+            r"([a-z0-9.-]+)(?:\[[a-z0-9,-]+\])?==(\S+)( ; [^\\]+?)?((\s+--hash=sha256:[0-9a-f]{64})+)",
+            line,
         )
         assert pin, line
         found[pin[1]] = pin[2]

@@ -4,6 +4,7 @@
     ├── InvalidRequestError            the caller's request; carries its own code
     │   ├── InvalidModelError
     │   ├── ProviderNotConfiguredError
+    │   ├── ModelPriceUnknownError     a capped customer's call that nobody could price
     │   ├── UnsupportedToolTypeError
     │   ├── ThreadBusyError            a message while a run is active (400, OpenAI's text)
     │   └── RunStateError              the run is in a state that does not allow this
@@ -11,11 +12,15 @@
     ├── AuthenticationError
     ├── PermissionDeniedError
     ├── ResponseSchemaValidationFailedError   the model's answer is not what was asked for
+    ├── BillingError
+    │   ├── CustomerBudgetExceededError    the customer's cap would be passed
+    │   └── WalletExhaustedError
     ├── ConversationLockedError        a second run on a busy thread
     ├── ConversationFullError
     ├── RequestTooLargeError
     ├── RequestTimeoutError            the caller's body did not arrive
     ├── UnavailableError
+    │   ├── ClockJumpError             the clock cannot be believed: no budget is opened
     │   ├── OverloadedError
     │   ├── StorageFullError
     │   └── ShuttingDownError
@@ -73,6 +78,12 @@ class ProviderNotConfiguredError(InvalidRequestError):
     default_code = "provider_not_configured"
 
 
+class ModelPriceUnknownError(InvalidRequestError):
+    """The call is under a cap and its model has no known price."""
+
+    default_code = "model_price_unknown"
+
+
 class UnsupportedToolTypeError(InvalidRequestError):
     """A hosted tool that this proxy does not run."""
 
@@ -121,6 +132,24 @@ class ResponseSchemaValidationFailedError(RingsideError):
         self.content = content
 
 
+class BillingError(RingsideError):
+    """There is no money for the call. Another try costs nothing and brings nothing."""
+
+    is_retryable_by_client = False
+
+
+class CustomerBudgetExceededError(BillingError):
+    """The customer's cap for the month would be passed."""
+
+    default_code = "customer_budget_exceeded"
+
+
+class WalletExhaustedError(BillingError):
+    """The prepaid wallet cannot pay for the call."""
+
+    default_code = "wallet_exhausted"
+
+
 class ConversationLockedError(RingsideError):
     """The thread already has an active run."""
 
@@ -149,6 +178,12 @@ class RequestTimeoutError(RingsideError):
 
 class UnavailableError(RingsideError):
     """Not now; later."""
+
+
+class ClockJumpError(UnavailableError):
+    """The machine's clock is far ahead of everything stored: it would open a fresh budget."""
+
+    default_code = "clock_jump"
 
 
 class OverloadedError(UnavailableError):

@@ -18,6 +18,11 @@ Prefix = Literal[
     "tok",
     "req",
     "chatcmpl",
+    "hold",
+    "use",
+    "top",
+    "chg",
+    "boot",
 ]
 ID_BYTES: Final = 12
 

@@ -21,10 +21,11 @@ from typing import Any, Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 import aiosqlite
 
 from ringside_proxy.domain.errors import OverloadedError, StorageFullError
+from ringside_proxy.domain.ids import NewId
 from ringside_proxy.store import files
 from ringside_proxy.store.ballast import Ballast
 from ringside_proxy.store.tx import Tx
-from ringside_proxy.system import Clock
+from ringside_proxy.system import Clock, system_ids
 
 BATCH_ITEMS_MAX: Final = 64
 WAITING_ITEMS_MAX: Final = 10_000
@@ -53,9 +54,12 @@ class _Outcome(NamedTuple):
 class Database:
     """A store that this process owns. Build it with `open`, give it up with `close`."""
 
-    def __init__(self, path: Path, clock: Clock, observe: Callable[[int, float], None]) -> None:
+    def __init__(
+        self, path: Path, clock: Clock, observe: Callable[[int, float], None], new_id: NewId
+    ) -> None:
         self.path = path
         self._clock = clock
+        self._new_id = new_id
         self._observe = observe
         self._lock: int | None = None
         self._writer: aiosqlite.Connection | None = None
@@ -76,12 +80,13 @@ class Database:
         clock: Clock,
         synchronous: files.Synchronous = "full",
         observe: Callable[[int, float], None] = lambda items, seconds: None,
+        new_id: NewId | None = None,
     ) -> "Database":
         """Own, check and upgrade the store at `path`, made if there is none.
 
         `observe(items, seconds)` is told of every commit. Raises StoreError.
         """
-        self = cls(path, clock, observe)
+        self = cls(path, clock, observe, new_id or system_ids())
         self._lock = files.lock(path)
         try:
             await _inspect(path)
@@ -133,14 +138,16 @@ class Database:
             raise RuntimeError("the store is closed")
         reader = self._readers[self._next_reader]
         self._next_reader = (self._next_reader + 1) % len(self._readers)
-        result: T = await _on_thread(reader, _snapshot, self._clock.now_ms(), fn, args, kwargs)
+        result: T = await _on_thread(
+            reader, _snapshot, self._clock.now_ms(), self._new_id, fn, args, kwargs
+        )
         return result
 
     def get(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of `fn`, right here: for a few point reads by key, cheaper than a thread hop."""
         if self._inline is None:
             raise RuntimeError("the store is closed")
-        return fn(Tx(self._inline, self._clock.now_ms()), *args, **kwargs)
+        return fn(Tx(self._inline, self._clock.now_ms(), self._new_id), *args, **kwargs)
 
     @property
     def queue_depth(self) -> int:
@@ -184,7 +191,11 @@ class Database:
                 batch = [self._waiting.popleft() for _ in range(size)]
                 started = self._clock.monotonic_s()
                 outcomes = await _on_thread(
-                    self._writer, _run_batch, [item.call for item in batch], self._clock.now_ms()
+                    self._writer,
+                    _run_batch,
+                    [item.call for item in batch],
+                    self._clock.now_ms(),
+                    self._new_id,
                 )
                 self._observe(size, self._clock.monotonic_s() - started)
                 if any(isinstance(outcome.error, StorageFullError) for outcome in outcomes):
@@ -236,7 +247,7 @@ def _flipped(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 
 
 def _run_batch(
-    connection: sqlite3.Connection, calls: list[Callable[[Tx], Any]], now_ms: int
+    connection: sqlite3.Connection, calls: list[Callable[[Tx], Any]], now_ms: int, new_id: NewId
 ) -> list[_Outcome]:
     """Run `calls` in one transaction; an outcome for each, durable if it has no error."""
     outcomes: list[_Outcome] = []
@@ -244,7 +255,7 @@ def _run_batch(
         connection.execute("BEGIN IMMEDIATE")
         for call in calls:
             connection.execute("SAVEPOINT item")
-            tx = Tx(connection, now_ms)
+            tx = Tx(connection, now_ms, new_id)
             try:
                 result = call(tx)
             except Exception as error:
@@ -293,13 +304,14 @@ def _resolve(future: "asyncio.Future[Any]", outcome: _Outcome) -> None:
 def _snapshot(
     connection: sqlite3.Connection,
     now_ms: int,
+    new_id: NewId,
     fn: Callable[..., T],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> T:
     connection.execute("BEGIN")
     try:
-        return fn(Tx(connection, now_ms), *args, **kwargs)
+        return fn(Tx(connection, now_ms, new_id), *args, **kwargs)
     finally:
         connection.execute("COMMIT")
 

@@ -10,19 +10,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from ringside_proxy.domain.ids import NewId
+
 Row = tuple[Any, ...]
 
 NEVER_MS: Final = 1 << 62
 
 
 class Tx:
-    """One transaction: statements in, whole results out. `now_ms` is its only time."""
+    """One transaction: statements in, whole results out.
 
-    __slots__ = ("_connection", "after_commit", "now_ms")
+    `now_ms` is its only time, `new_id` its only randomness.
+    """
 
-    def __init__(self, connection: sqlite3.Connection, now_ms: int) -> None:
+    __slots__ = ("_connection", "after_commit", "new_id", "now_ms")
+
+    def __init__(self, connection: sqlite3.Connection, now_ms: int, new_id: NewId) -> None:
         self._connection = connection
         self.now_ms = now_ms
+        self.new_id = new_id
         self.after_commit: list[Callable[[], None]] = []
         """Called on the event loop once the transaction is durable; never if it is not."""
 

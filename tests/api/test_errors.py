@@ -20,6 +20,7 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
     errors.InvalidRequestError: (400, "invalid_request_error", None),
     errors.InvalidModelError: (400, "invalid_request_error", "invalid_model"),
     errors.ProviderNotConfiguredError: (400, "invalid_request_error", "provider_not_configured"),
+    errors.ModelPriceUnknownError: (400, "invalid_request_error", "model_price_unknown"),
     errors.UnsupportedToolTypeError: (400, "invalid_request_error", "unsupported_tool_type"),
     errors.ThreadBusyError: (400, "invalid_request_error", "conversation_locked"),
     errors.RunStateError: (400, "invalid_request_error", None),
@@ -31,11 +32,15 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
         "invalid_request_error",
         "response_schema_validation_failed",
     ),
+    errors.BillingError: (402, "billing_error", None),
+    errors.CustomerBudgetExceededError: (402, "billing_error", "customer_budget_exceeded"),
+    errors.WalletExhaustedError: (402, "billing_error", "wallet_exhausted"),
     errors.ConversationLockedError: (409, "conflict_error", "conversation_locked"),
     errors.ConversationFullError: (409, "conflict_error", "conversation_full"),
     errors.RequestTooLargeError: (413, "invalid_request_error", "request_too_large"),
     errors.RequestTimeoutError: (408, "invalid_request_error", "request_timeout"),
     errors.UnavailableError: (503, "server_error", None),
+    errors.ClockJumpError: (503, "server_error", "clock_jump"),
     errors.OverloadedError: (503, "server_error", "overloaded"),
     errors.StorageFullError: (503, "server_error", "storage_full"),
     errors.ShuttingDownError: (503, "server_error", "shutting_down"),
@@ -52,11 +57,14 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
 """The contract of design.md, section 2.4, class by class: status, type and code."""
 
 NO_RETRY: Final = {
+    errors.BillingError,
+    errors.CustomerBudgetExceededError,
+    errors.WalletExhaustedError,
     errors.ConversationLockedError,
     errors.ConversationFullError,
     errors.ResponseSchemaValidationFailedError,
 }
-NEVER_RAISED: Final = {errors.RingsideError, errors.UnavailableError}
+NEVER_RAISED: Final = {errors.RingsideError, errors.UnavailableError, errors.BillingError}
 """Only the classes below them are."""
 CLASSES: Final = pytest.mark.parametrize("kind", WIRE, ids=lambda kind: kind.__name__)
 

@@ -30,7 +30,7 @@ def transaction(store: Path) -> Iterator[Tx]:
     """One transaction on a store that nobody has open."""
     with closing(files.open_writer(store, "full")) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        yield Tx(connection, time.time_ns() // 1_000_000)
+        yield Tx(connection, time.time_ns() // 1_000_000, system_ids())
         connection.execute("COMMIT")
 
 

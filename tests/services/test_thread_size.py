@@ -71,7 +71,7 @@ class Thread:
 
     def _begin(self) -> Tx:
         self._connection.execute("BEGIN IMMEDIATE")
-        return Tx(self._connection, NOW_MS)
+        return Tx(self._connection, NOW_MS, system_ids())
 
     def _step(self) -> int:
         self._steps += 1

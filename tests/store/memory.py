@@ -49,7 +49,7 @@ class Store:
         """`fn(tx, …)` in one transaction: all of it, or on an exception nothing."""
         self.connection.execute("BEGIN IMMEDIATE")
         try:
-            result = fn(Tx(self.connection, self.now_ms), *args, **kwargs)
+            result = fn(Tx(self.connection, self.now_ms, self.new_id), *args, **kwargs)
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise

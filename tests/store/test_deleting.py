@@ -11,6 +11,9 @@ from tests.store.memory import DEVELOPER
 CHUNK = 500
 ROWS = 1200
 
+STAYS = ("tombstones", "wallet", "ledger_clock")
+"""Tables that may have rows when every thread is gone; the last two always have one."""
+
 
 def crowd(store, thread):
     """More rows below a thread than one chunk holds, in every table: many runs, many steps in one."""
@@ -114,7 +117,7 @@ def test_thread_can_be_deleted_while_a_run_is_in_the_way(store):
 
     assert store.write(runs.reload, run.id) is None
     assert store.write(run_transactions.finish, run.id, None, Ending(event=RunEvent.FAIL)) is None
-    assert not any(rows for table, rows in store.dump().items() if table != "tombstones")
+    assert not any(rows for table, rows in store.dump().items() if table not in STAYS)
 
 
 def test_deleted_message_is_gone_for_the_model_too(store):

@@ -1,0 +1,467 @@
+"""Holds: what a call may cost at most is kept back before it goes out, and settled after it.
+
+    (none) ─► held ─► settled     a usage row is written
+                 └──► void        nothing was consumed
+
+A row exists while a call is held, and ending one deletes it: whoever comes second finds nothing
+and changes nothing. The usage row has the hold's digits as its id, so even a hold that came back
+could not be booked twice. Only `reserve`, `settle` and `void` touch the sums.
+
+For a call under a cap the answer may be no longer than the hold pays for, and that limit goes
+upstream: so neither concurrency nor a long answer nor a crash can pass the cap.
+"""
+
+from typing import Final
+
+import msgspec
+
+from ringside_proxy.domain.errors import (
+    ClockJumpError,
+    CustomerBudgetExceededError,
+    ModelPriceUnknownError,
+    RingsideError,
+    WalletExhaustedError,
+)
+from ringside_proxy.domain.ids import twin
+from ringside_proxy.domain.ledger import (
+    CLOCK_JUMP_MS,
+    WORTH_ASKING_TOKENS,
+    Call,
+    day_of,
+)
+from ringside_proxy.domain.money import before_markup, markup, usd
+from ringside_proxy.domain.outgoing import BudgetEventData
+from ringside_proxy.domain.pricing import Price
+from ringside_proxy.settings.money import BudgetSettings, WalletSettings
+from ringside_proxy.store import customers, events, usage, wallet
+from ringside_proxy.store.tx import Tx
+from ringside_proxy.store.usage import Consumed
+
+INSERT: Final = (
+    "INSERT INTO holds (id, boot, customer, day, amount_nano, uses_wallet, created_ms, call) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+TAKE: Final = (
+    "DELETE FROM holds WHERE id = ? RETURNING customer, day, amount_nano, uses_wallet, call"
+)
+OF_OTHER_BOOTS: Final = "SELECT id, created_ms, call FROM holds WHERE boot <> ? LIMIT ?"
+STALE: Final = "SELECT id, created_ms, call FROM holds WHERE created_ms < ? LIMIT ?"
+LIVE: Final = "SELECT count(*), min(created_ms) FROM holds"
+
+CLOCK: Final = "SELECT period, seen_ms FROM ledger_clock WHERE id = 1"
+OPEN_PERIOD: Final = "UPDATE ledger_clock SET period = ?, seen_ms = max(seen_ms, ?) WHERE id = 1"
+SEEN: Final = "UPDATE ledger_clock SET seen_ms = ? WHERE id = 1 AND seen_ms < ?"
+
+ENSURE_PERIOD: Final = (
+    "INSERT INTO budget_periods (customer, period) VALUES (?, ?) "
+    "ON CONFLICT (customer, period) DO NOTHING"
+)
+SPENT: Final = (
+    "SELECT settled_nano, reserved_nano, requests, input_tokens, output_tokens "
+    "FROM budget_periods WHERE customer = ? AND period = ?"
+)
+RESERVE: Final = (
+    "UPDATE budget_periods SET reserved_nano = reserved_nano + ? WHERE customer = ? AND period = ? "
+    "AND (? IS NULL OR settled_nano + reserved_nano + ? <= ?)"
+)
+SETTLE: Final = (
+    "UPDATE budget_periods SET reserved_nano = reserved_nano - ?, settled_nano = settled_nano + ?, "
+    "requests = requests + 1, input_tokens = input_tokens + ?, output_tokens = output_tokens + ? "
+    "WHERE customer = ? AND period = ?"
+)
+RELEASE: Final = (
+    "UPDATE budget_periods SET reserved_nano = reserved_nano - ? WHERE customer = ? AND period = ?"
+)
+
+_encode = msgspec.json.Encoder().encode
+_parse_call = msgspec.json.Decoder(Call).decode
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """What the configuration says of money; a call keeps those that it began with."""
+
+    budgets: BudgetSettings = BudgetSettings()
+    wallet: WalletSettings = WalletSettings()
+
+
+class Ask(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that wants to go out, at its worst.
+
+    `output_tokens_max` is as long as one answer may become, `output_tokens_min` as short as it
+    may be made by the money that is left; `choices` is how many are asked for.
+    """
+
+    hold_id: str
+    boot: str
+    call: Call
+    price: Price | None
+    input_tokens_max: int
+    output_tokens_max: int
+    output_tokens_min: int
+    choices: int = 1
+    may_write_cache_1h: bool = False
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A call that may go out. Under a cap its answer may have `output_tokens_max` tokens."""
+
+    id: str
+    amount_nano: int
+    output_tokens_max: int | None
+    remaining_nano: int | None
+
+
+class Spent(msgspec.Struct, frozen=True):
+    """A customer's period."""
+
+    settled_nano: int = 0
+    reserved_nano: int = 0
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class OrphanHold(msgspec.Struct, frozen=True):
+    """A hold that nobody will end any more."""
+
+    id: str
+    created_ms: int
+    call: Call
+
+
+def reserve(tx: Tx, ask: Ask, terms: Terms) -> Hold | RingsideError:
+    """Keep back what a call may cost; or the error that forbids it.
+
+    An error is given, not raised: that it was refused is stored. Makes a stub of a customer that
+    is new.
+    """
+    account = _account(tx, ask.call.customer, terms)
+    if isinstance(account, RingsideError):
+        return account
+    if ask.price is None and account.is_capped and terms.budgets.unknown_price == "refuse":
+        return _unpriced(ask.call)
+    output_tokens = _output_tokens(ask, account.remaining_nano, terms)
+    amount = _amount(ask, output_tokens, terms)
+    refusal = _keep_back(tx, ask, account, amount, terms)
+    if refusal is not None:
+        return refusal
+    tx.run(
+        INSERT,
+        ask.hold_id,
+        ask.boot,
+        ask.call.customer,
+        account.day,
+        amount,
+        account.uses_wallet,
+        tx.now_ms,
+        _encode(ask.call),
+    )
+    remaining = account.customer_remaining_nano
+    return Hold(
+        id=ask.hold_id,
+        amount_nano=amount,
+        output_tokens_max=output_tokens if account.is_capped else None,
+        remaining_nano=None if remaining is None else remaining - amount,
+    )
+
+
+def refusal_of(tx: Tx, call: Call, price: Price | None, terms: Terms) -> RingsideError | None:
+    """Why no call of this customer and model would go out now, whatever it says; None if it may.
+
+    For work that is only promised yet: nothing is kept back.
+    """
+    account = _account(tx, call.customer, terms)
+    if isinstance(account, RingsideError):
+        return account
+    if not account.is_capped:
+        return None
+    if price is None:
+        return _unpriced(call) if terms.budgets.unknown_price == "refuse" else None
+    least = price.output_nano_usd(
+        WORTH_ASKING_TOKENS, input_tokens_max=0, service_tier=call.service_tier
+    )
+    least += markup(least, terms.wallet.markup_ppm)
+    return _lacking(tx, call.customer, account, least, terms)
+
+
+def settle(
+    tx: Tx,
+    hold_id: str,
+    consumed: Consumed,
+    terms: Terms,
+    step_id: str | None = None,
+) -> bool:
+    """End a hold by booking what the call consumed; whether it was still held.
+
+    What cost more than was held is booked in full. Emits `customer.budget_warning` once per
+    threshold and period, `wallet.low` once per crossing.
+    """
+    row = tx.one(TAKE, hold_id)
+    if row is None:
+        return False
+    customer, day, amount, uses_wallet = row[:4]
+    cost, usage_id = consumed.cost_nano, twin(hold_id, "use")
+    usage.record(tx, usage_id, day, _parse_call(row[4]), consumed, step_id)
+    if customer is not None:
+        used = consumed.usage
+        tx.run(SETTLE, amount, cost, used.input_tokens, used.output_tokens, customer, day[:7])
+        _warn(tx, customer, day[:7], terms)
+    if uses_wallet:
+        wallet.release(tx, amount)
+        wallet.charge(tx, cost, usage_id, terms.wallet)
+    return True
+
+
+def void(tx: Tx, hold_id: str) -> bool:
+    """End the hold of a call that consumed nothing; whether it was still held."""
+    row = tx.one(TAKE, hold_id)
+    if row is None:
+        return False
+    customer, day, amount, uses_wallet = row[:4]
+    if customer is not None:
+        tx.run(RELEASE, amount, customer, day[:7])
+    if uses_wallet:
+        wallet.release(tx, amount)
+    return True
+
+
+def spent(tx: Tx, customer: str, period: str) -> Spent:
+    """What a customer has spent in a period."""
+    row = tx.one(SPENT, customer, period)
+    return Spent() if row is None else Spent(*row)
+
+
+def current_day(tx: Tx, terms: Terms) -> str:
+    """The day that a call would be booked on now; never in a period before the newest."""
+    return _day(tx, terms)[0]
+
+
+def orphans(tx: Tx, boot: str, limit: int) -> list[OrphanHold]:
+    """Holds of processes that are gone."""
+    return [_orphan(row) for row in tx.all(OF_OTHER_BOOTS, boot, limit)]
+
+
+def stale(tx: Tx, older_than_ms: int, limit: int) -> list[OrphanHold]:
+    """Holds that are older than any call may be."""
+    return [_orphan(row) for row in tx.all(STALE, older_than_ms, limit)]
+
+
+def live(tx: Tx) -> tuple[int, int | None]:
+    """How many calls are held, and since when (ms) the oldest of them is."""
+    row = tx.one(LIVE)
+    return (0, None) if row is None else (row[0], row[1])
+
+
+def clock_jumped(tx: Tx) -> bool:
+    """Whether the clock is further ahead of what is stored than can be believed."""
+    seen_ms = _clock(tx)[1]
+    return seen_ms > 0 and tx.now_ms - seen_ms > CLOCK_JUMP_MS
+
+
+def see_clock(tx: Tx, *, is_trusted: bool = False) -> bool:
+    """Note the time as seen, unless it jumped and nobody vouches for it; whether it is believed."""
+    if clock_jumped(tx) and not is_trusted:
+        return False
+    tx.run(SEEN, tx.now_ms, tx.now_ms)
+    return True
+
+
+class _Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose money a call is made on, and how much of it there is; None: no limit."""
+
+    day: str
+    cap_nano: int | None
+    customer_remaining_nano: int | None
+    wallet_remaining_nano: int | None
+
+    @property
+    def uses_wallet(self) -> bool:
+        return self.wallet_remaining_nano is not None
+
+    @property
+    def is_capped(self) -> bool:
+        return self.remaining_nano is not None
+
+    @property
+    def remaining_nano(self) -> int | None:
+        limits = (self.customer_remaining_nano, self.wallet_remaining_nano)
+        return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideError:
+    cap = None
+    if customer is not None:
+        if customers.ensure(tx, customer):
+            events.emit(tx, "customer.created", {"customer": customer})
+        found = customers.cap_of(tx, customer, terms.budgets)
+        cap = None if found is None else found.monthly_nano
+    credit = wallet.get(tx).available_nano if terms.wallet.enabled else None
+    day, jumped = _day(tx, terms)
+    if jumped and (cap is not None or credit is not None):
+        return ClockJumpError(
+            "The machine's clock is more than 35 days ahead of everything stored; no budget is "
+            "opened by it. Set the clock, or restart with RINGSIDE_TRUST_CLOCK=1 if it is right.",
+        )
+    remaining = None
+    if customer is not None:
+        tx.run(ENSURE_PERIOD, customer, day[:7])
+        so_far = spent(tx, customer, day[:7])
+        remaining = None if cap is None else cap - so_far.settled_nano - so_far.reserved_nano
+    return _Account(
+        day=day,
+        cap_nano=cap,
+        customer_remaining_nano=remaining,
+        wallet_remaining_nano=credit,
+    )
+
+
+def _output_tokens(ask: Ask, remaining_nano: int | None, terms: Terms) -> int:
+    """How long the answer may be: as was asked for, or what the money that is left pays for."""
+    if remaining_nano is None or ask.price is None:
+        return ask.output_tokens_max
+    tier = ask.call.service_tier
+    cost_max = before_markup(max(remaining_nano, 0), terms.wallet.markup_ppm)
+    affordable = ask.price.output_tokens_affordable(
+        cost_max - _input_nano(ask, ask.price),
+        input_tokens_max=ask.input_tokens_max,
+        service_tier=tier,
+    )
+    return max(min(ask.output_tokens_max, affordable // ask.choices), ask.output_tokens_min)
+
+
+def _amount(ask: Ask, output_tokens: int, terms: Terms) -> int:
+    if ask.price is None:
+        return 0
+    cost = _input_nano(ask, ask.price) + ask.price.output_nano_usd(
+        output_tokens * ask.choices,
+        input_tokens_max=ask.input_tokens_max,
+        service_tier=ask.call.service_tier,
+    )
+    return cost + markup(cost, terms.wallet.markup_ppm)
+
+
+def _input_nano(ask: Ask, price: Price) -> int:
+    return price.input_bound_nano_usd(
+        ask.input_tokens_max,
+        service_tier=ask.call.service_tier,
+        may_write_cache_1h=ask.may_write_cache_1h,
+    )
+
+
+def _keep_back(
+    tx: Tx, ask: Ask, account: _Account, amount: int, terms: Terms
+) -> RingsideError | None:
+    customer = ask.call.customer
+    refusal = _lacking(tx, customer, account, amount, terms)
+    if refusal is not None:
+        return refusal
+    if customer is not None:
+        cap = account.cap_nano if amount else None  # what is free passes no cap
+        kept = tx.run(RESERVE, amount, customer, account.day[:7], cap, amount, cap)
+        if not kept:  # pragma: no cover - the statement guards what was checked above
+            raise AssertionError("a cap was about to be passed")
+    if account.uses_wallet and not wallet.reserve(tx, amount):  # pragma: no cover - likewise
+        raise AssertionError("the wallet was about to be overdrawn")
+    return None
+
+
+def _lacking(
+    tx: Tx,
+    customer: str | None,
+    account: _Account,
+    amount: int,
+    terms: Terms,
+) -> RingsideError | None:
+    """The error for an amount that is not there, told to the outbox; None if it is."""
+    if (
+        customer is not None
+        and account.cap_nano is not None
+        and account.customer_remaining_nano is not None
+        and amount > max(account.customer_remaining_nano, 0)
+    ):
+        return _budget_exceeded(tx, customer, account, amount)
+    if account.wallet_remaining_nano is not None and amount > max(account.wallet_remaining_nano, 0):
+        wallet.exhausted(tx, terms.wallet)
+        return WalletExhaustedError(
+            f"The wallet has {usd(account.wallet_remaining_nano):.9f} USD left and the call may "
+            f"cost {usd(amount):.9f}. Top it up with POST /v1/wallet/top_ups."
+        )
+    return None
+
+
+def _budget_exceeded(tx: Tx, customer: str, account: _Account, amount: int) -> RingsideError:
+    period, cap = account.day[:7], account.cap_nano or 0
+    so_far = spent(tx, customer, period)
+    events.emit(
+        tx,
+        "customer.budget_exceeded",
+        _budget_data(customer, period, cap, so_far, None),
+        once_key=f"budget_exceeded:{customer}:{period}:{cap}",
+    )
+    held = (
+        f", {usd(so_far.reserved_nano):.9f} held by calls at work" if so_far.reserved_nano else ""
+    )
+    return CustomerBudgetExceededError(
+        f"Customer '{customer}' would pass its cap of {usd(cap):.2f} USD for {period}: "
+        f"{usd(so_far.settled_nano):.9f} spent{held}, and the call may cost {usd(amount):.9f}. "
+        f"Raise it with PATCH /v1/customers/{customer}, or ask for a shorter answer."
+    )
+
+
+def _warn(tx: Tx, customer: str, period: str, terms: Terms) -> None:
+    cap = customers.cap_of(tx, customer, terms.budgets)
+    if cap is None or not cap.monthly_nano:
+        return
+    so_far = spent(tx, customer, period)
+    for threshold in terms.budgets.warn_at:
+        if so_far.settled_nano >= cap.monthly_nano * threshold:
+            events.emit(
+                tx,
+                "customer.budget_warning",
+                _budget_data(customer, period, cap.monthly_nano, so_far, threshold),
+                once_key=f"budget_warning:{customer}:{period}:{threshold}",
+            )
+
+
+def _budget_data(
+    customer: str, period: str, cap_nano: int, so_far: Spent, threshold: float | None
+) -> BudgetEventData:
+    return BudgetEventData(
+        customer=customer,
+        period=period,
+        monthly_budget_usd=usd(cap_nano),
+        spent_usd=usd(so_far.settled_nano),
+        reserved_usd=usd(so_far.reserved_nano),
+        threshold=threshold,
+    )
+
+
+def _unpriced(call: Call) -> ModelPriceUnknownError:
+    return ModelPriceUnknownError(
+        f"The price of '{call.model}' is not known, and the call is under a cap. Give it one under "
+        "prices in the configuration, or set budgets.unknown_price: allow.",
+        param="model",
+    )
+
+
+def _day(tx: Tx, terms: Terms) -> tuple[str, bool]:
+    """The day a call is booked on, and whether the clock cannot be believed."""
+    day = day_of(tx.now_ms, terms.budgets.timezone)
+    period, seen_ms = _clock(tx)
+    if day[:7] < period:  # the clock was set back: an old month is not opened again
+        return f"{period}-01", False
+    if day[:7] == period:
+        return day, False
+    if seen_ms and tx.now_ms - seen_ms > CLOCK_JUMP_MS:
+        return day, True
+    tx.run(OPEN_PERIOD, day[:7], tx.now_ms)
+    return day, False
+
+
+def _clock(tx: Tx) -> tuple[str, int]:
+    row = tx.one(CLOCK)
+    return ("", 0) if row is None else (row[0], row[1])
+
+
+def _orphan(row: tuple[str, int, bytes]) -> OrphanHold:
+    return OrphanHold(row[0], row[1], _parse_call(row[2]))
