@@ -30,6 +30,7 @@ from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
+from ringside_proxy.services.prices import PriceBook, overrides
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.shield import Shield
@@ -37,7 +38,8 @@ from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.sweeper import Sweeper
 from ringside_proxy.services.threads import Threads
 from ringside_proxy.services.tokens import Tokens, new_token
-from ringside_proxy.settings.schema import PROVIDERS, ProviderSettings, Settings
+from ringside_proxy.settings.field_types import PROVIDERS
+from ringside_proxy.settings.schema import ProviderSettings, Settings
 from ringside_proxy.store import files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
@@ -121,7 +123,11 @@ async def running(
             on_retry=metrics.upstream_retried,
         )
         stack.push_async_callback(client.close)
-        snapshot = Snapshot(settings, await _router(settings, stack, clock, new_id))
+        snapshot = Snapshot(
+            settings,
+            await _router(settings, stack, clock, new_id),
+            PriceBook(overrides(settings.prices)),
+        )
         proxy = await _assemble(
             stack, snapshot, db, client, metrics, clock, new_id, body_s_max=body_s_max
         )

@@ -5,13 +5,19 @@ showing: they are those of the lowest tier.
 """
 
 import re
+from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final, Literal
 
 import msgspec
 
-SNAPSHOT_DATE: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
+from ringside_proxy.domain.price_lists import DatedPrices, ListedRates, ListedTier, PriceList
+
+NANO: Final = 10**9
+SNAPSHOT_DATE: Final = "2026-11-21"
+"""The day of the table."""
+DATED_NAME: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 
 Capability = Literal[
     "tools", "json_schema", "reasoning", "vision", "streaming", "embeddings", "prompt_caching"
@@ -37,6 +43,19 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     supports: tuple[Capability, ...]
     pricing: Pricing | None
 
+    @property
+    def prices(self) -> tuple[DatedPrices, ...]:
+        """What it costs, for billing: the same in nano-USD; empty if nobody knows."""
+        if self.pricing is None:
+            return ()
+        listed = {
+            name: None if usd is None else int(Decimal(str(usd)) * NANO)
+            for name, usd in msgspec.structs.asdict(self.pricing).items()
+        }
+        if "embeddings" in self.supports:
+            listed["output"] = 0
+        return (DatedPrices(prices=PriceList(tiers=(ListedTier(0, ListedRates(**listed)),))),)
+
 
 def models(provider: str) -> tuple[Model, ...]:
     """The provider's models, newest families first; empty if the table has none."""
@@ -46,7 +65,7 @@ def models(provider: str) -> tuple[Model, ...]:
 def find(provider: str, model: str) -> Model | None:
     """A model by its name, or by the name of one of its dated snapshots."""
     known = _table().get(provider, {})
-    return known.get(model) or known.get(SNAPSHOT_DATE.sub("", model))
+    return known.get(model) or known.get(DATED_NAME.sub("", model))
 
 
 @cache

@@ -3,6 +3,7 @@
 import msgspec
 
 from ringside_proxy.services.model_routing import ModelRouter
+from ringside_proxy.services.prices import PriceBook
 from ringside_proxy.settings.schema import Settings
 
 
@@ -11,3 +12,4 @@ class Snapshot(msgspec.Struct, frozen=True):
 
     settings: Settings
     router: ModelRouter
+    prices: PriceBook

@@ -10,6 +10,29 @@ MINUTE_S: Final = 60
 HOUR_S: Final = 3600
 USD_NANO: Final = 10**9
 
+PROVIDERS: Final = (
+    "openai",
+    "anthropic",
+    "google",
+    "mistral",
+    "cohere",
+    "groq",
+    "together",
+    "fireworks",
+    "perplexity",
+    "deepseek",
+    "xai",
+    "cerebras",
+    "sambanova",
+    "openrouter",
+    "ollama",
+    "azure",
+    "bedrock",
+    "huggingface",
+    "replicate",
+    "sandbox",
+)
+
 Host = Annotated[
     str, Meta(pattern=r"^[A-Za-z0-9.:_-]+$", extra={"expects": "a host name or address"})
 ]
@@ -33,6 +56,7 @@ Name = Annotated[
         extra={"expects": "up to 64 letters, digits and _ . -"},
     ),
 ]
+Model = Annotated[str, Meta(extra={"providers": PROVIDERS})]
 PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
 NanoUSD = Annotated[int, Meta(ge=0, le=10**9 * USD_NANO, extra={"unit": "usd"})]
 PriceNanoUSD = Annotated[int, Meta(ge=0, le=10**4 * USD_NANO, extra={"unit": "usd"})]

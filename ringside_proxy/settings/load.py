@@ -10,10 +10,11 @@ import msgspec
 from ringside_proxy.settings.decode import Decoder
 from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, parse
 from ringside_proxy.settings.environment import lay_over
+from ringside_proxy.settings.field_types import PROVIDERS
+from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem, SettingsError
 from ringside_proxy.settings.schema import (
     LOCAL_TOKEN,
-    PROVIDERS,
     SECTIONS_NOT_BUILT,
     AuthSettings,
     ConfigFile,
@@ -75,6 +76,7 @@ def _faults(given: ConfigFile, document: dict[str, Node]) -> Iterator[Problem]:
     yield from _exposure_faults(given.server, given.auth)
     yield from _token_faults(given.auth)
     yield from _provider_faults(given.providers, document)
+    yield from _price_faults(given.prices)
     ports = (given.server.port, given.admin.port)
     if ports[0] == ports[1] != 0:
         yield Problem("admin.port", f"{ports[1]} is server.port too", "choose another port")
@@ -123,6 +125,15 @@ def _provider_faults(
         if name in _keys(document, "providers") and provider.api_key:
             for key in _lacking(name, provider):
                 yield Problem(f"providers.{name}.{key}", "is missing", "write an http(s) address")
+
+
+def _price_faults(prices: Mapping[str, PriceSettings]) -> Iterator[Problem]:
+    """A * is a joker at the end alone, and a price is copied from one model."""
+    for name, price in prices.items():
+        if "*" in name[:-1]:
+            yield Problem(f"prices.{name}", "has a * before its end", "write it at the end only")
+        if price.like is not None and "*" in price.like:
+            yield Problem(f"prices.{name}.like", "names more than one model", "write one model")
 
 
 def _lacking(name: str, provider: ProviderSettings) -> list[str]:

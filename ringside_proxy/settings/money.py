@@ -1,4 +1,4 @@
-"""What may be spent: budgets, rate limits, the wallet, prices."""
+"""What may be spent: budgets, rate limits, the wallet."""
 
 from typing import Annotated, Literal
 
@@ -10,7 +10,6 @@ from ringside_proxy.settings.field_types import (
     CustomerID,
     NanoUSD,
     PositiveInt,
-    PriceNanoUSD,
 )
 
 
@@ -97,34 +96,3 @@ class WalletSettings(
             ge=0, le=10**7, description="Added to the providers' cost.", extra={"unit": "percent"}
         ),
     ] = 0
-
-
-class PriceSettings(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    rename={
-        "input_nano_usd": "input",
-        "cached_input_nano_usd": "cached_input",
-        "cache_write_nano_usd": "cache_write",
-        "cache_write_1h_nano_usd": "cache_write_1h",
-        "output_nano_usd": "output",
-    },
-):
-    """What a model costs, per million tokens; what is not given stays as it is known."""
-
-    input_nano_usd: Annotated[PriceNanoUSD | None, Meta(description="Input.", examples=[0.15])] = (
-        None
-    )
-    cached_input_nano_usd: Annotated[
-        PriceNanoUSD | None, Meta(description="Input read from a cache.", examples=[0.075])
-    ] = None
-    cache_write_nano_usd: Annotated[
-        PriceNanoUSD | None, Meta(description="Input written to a cache.", examples=[0.1875])
-    ] = None
-    cache_write_1h_nano_usd: Annotated[
-        PriceNanoUSD | None, Meta(description="The same, kept for an hour.", examples=[0.3])
-    ] = None
-    output_nano_usd: Annotated[PriceNanoUSD | None, Meta(description="Output.", examples=[0.6])] = (
-        None
-    )

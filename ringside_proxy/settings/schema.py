@@ -17,45 +17,25 @@ from ringside_proxy.settings.field_types import (
     KIB,
     MIB,
     MINUTE_S,
+    PROVIDERS,
     Address,
     CustomerID,
     Host,
+    Model,
     Name,
     Port,
     TimeoutS,
 )
 from ringside_proxy.settings.money import (
     BudgetSettings,
-    PriceSettings,
     RateLimitSettings,
     WalletSettings,
 )
 from ringside_proxy.settings.outgoing import UpstreamSettings, WebhookSettings
+from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem
 from ringside_proxy.settings.values import Secret, TokenHash
 
-PROVIDERS: Final = (
-    "openai",
-    "anthropic",
-    "google",
-    "mistral",
-    "cohere",
-    "groq",
-    "together",
-    "fireworks",
-    "perplexity",
-    "deepseek",
-    "xai",
-    "cerebras",
-    "sambanova",
-    "openrouter",
-    "ollama",
-    "azure",
-    "bedrock",
-    "huggingface",
-    "replicate",
-    "sandbox",
-)
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
 SECTIONS_NOT_BUILT: Final = (
     "budgets",
@@ -63,14 +43,11 @@ SECTIONS_NOT_BUILT: Final = (
     "wallet",
     "webhooks",
     "upstream",
-    "prices",
 )
 """Read and checked, but not in effect in this version."""
 
 SQLITE_SCHEME: Final = "sqlite:///"
 RESERVED_PARAMS: Final = ("model", "messages", "stream", "stream_options")
-
-Model = Annotated[str, Meta(extra={"providers": PROVIDERS})]
 
 
 class ServerSettings(
@@ -413,7 +390,8 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
         dict[Annotated[Model, Meta(examples=["fc:openai/gpt-4o-mini"])], PriceSettings],
         Meta(
             description="Prices in USD per million tokens, over the built-in ones; a trailing *"
-            " takes all that begin so."
+            " takes all that begin so. Whoever sets input (or output) replaces its cached rates and"
+            " tiers too."
         ),
     ] = {}
     log: Annotated[LogSettings, Meta(description="What is logged.")] = LogSettings()

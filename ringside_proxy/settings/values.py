@@ -33,6 +33,7 @@ UNITS: Final[dict[str, dict[str, Decimal]]] = {
     "size": {"B": Decimal(1), "KiB": Decimal(1 << 10), "MiB": Decimal(1 << 20)},
     "usd": {"": Decimal(10**9)},
     "percent": {"": Decimal(10**4)},
+    "factor": {"": Decimal(10**6)},
 }
 """Suffix → how many of the held unit it is: seconds, bytes, nano-USD, parts per million."""
 
@@ -43,6 +44,7 @@ EXPECTED: Final = {
     "size": "a size",
     "usd": "an amount in USD",
     "percent": "a percentage",
+    "factor": "a factor",
 }
 
 

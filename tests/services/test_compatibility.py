@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.services.compatibility import TYPICAL_MODELS, markdown, matrix
-from ringside_proxy.settings.schema import PROVIDERS as NAMES
+from ringside_proxy.settings.field_types import PROVIDERS as NAMES
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

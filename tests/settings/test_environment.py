@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from ringside_proxy.settings.environment import CONVENTIONAL, OVERRIDES, apply_overrides
+from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
-from ringside_proxy.settings.schema import PROVIDERS
 
 
 @pytest.mark.parametrize(("variable", "key"), OVERRIDES.items())

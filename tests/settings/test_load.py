@@ -175,6 +175,39 @@ BAD = [
         'prices.fc:openai/x.input: "-1" is not allowed; write an amount in USD from 0 to 10000',
     ),
     (
+        "prices: {'fc:openai/x': {output: 10001}}",
+        'prices.fc:openai/x.output: "10001" is not allowed; write an amount in USD from 0 to 10000',
+    ),
+    (
+        "prices: {'fc:openai/x': {input: .nan}}",
+        'prices.fc:openai/x.input: ".nan" is not allowed; write an amount in USD from 0 to 10000',
+    ),
+    (
+        "prices: {'fc:openai/x': {cache_read: 1}}",
+        "prices.fc:openai/x.cache_read: unknown key; did you mean",
+    ),
+    (
+        "prices: {'fc:openai/*-mini': {input: 1}}",
+        "prices.fc:openai/*-mini: has a * before its end; write it at the end only",
+    ),
+    (
+        "prices: {'fc:azure/x': {like: 'fc:openai/*'}}",
+        "prices.fc:azure/x.like: names more than one model; write one model",
+    ),
+    (
+        "prices: {'fc:openai/x': {tiers: [{above: 9}, {above: 9}]}}",
+        "prices.fc:openai/x.tiers[1].above: 9 is there twice; remove one",
+    ),
+    (
+        "prices: {'fc:openai/x': {discount_percent: 100.1}}",
+        'prices.fc:openai/x.discount_percent: "100.1" is not allowed; '
+        "write a percentage from 0 to 100",
+    ),
+    (
+        "prices: {'fc:openai/x': {service_tiers: {flex: -0.5}}}",
+        'prices.fc:openai/x.service_tiers.flex: "-0.5" is not allowed; write a factor from 0 to 100',
+    ),
+    (
         "server: {host: 0.0.0.0}",
         f"auth.tokens: is empty and {OTHERS_IN}; add a token, or listen on 127.0.0.1",
     ),
@@ -369,7 +402,6 @@ def test_keys_without_effect_are_named(load_text):
         "slots.b.fallbacks",
         "budgets.timezone",
         "webhooks",
-        "prices.fc:openai/x",
         "structured_output.stream",
         "runs.when_busy",
     )

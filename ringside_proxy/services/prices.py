@@ -1,0 +1,131 @@
+"""The price book: what each model costs, by the configuration first and the bundled table else."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from ringside_proxy.domain.model_ref import PROVIDER_SCHEME, ModelRef
+from ringside_proxy.domain.price_lists import (
+    DatedPrices,
+    ListedRates,
+    ListedTier,
+    PriceList,
+    PriceOverride,
+    merged,
+    priced,
+)
+from ringside_proxy.domain.pricing import Price
+from ringside_proxy.providers import catalogue
+from ringside_proxy.settings.prices import ListedRateSettings, PriceSettings
+
+LOCAL: Final = ("ollama", "sandbox")
+"""Providers whose models run on the owner's machine: they cost nothing."""
+FREE: Final = DatedPrices(
+    prices=PriceList(
+        tiers=(
+            ListedTier(
+                0,
+                ListedRates(input=0, cached_input=0, cache_write=0, cache_write_1h=0, output=0),
+            ),
+        )
+    )
+)
+MODELS_KEPT_MAX: Final = 1024
+"""Names whose prices are at hand; callers choose names, so there is no end of them."""
+
+CONFIG: Final = "config"
+CATALOGUE: Final = "catalogue"
+LOCAL_SOURCE: Final = "local"
+
+
+class _Dated(msgspec.Struct, frozen=True):
+    listed: DatedPrices
+    price: Price | None
+
+
+class PriceBook:
+    """What models cost under one configuration: a new configuration makes a new book.
+
+    `overrides` are what the owner wrote, by `fc:<provider>/<model>`, or with a trailing `*` for
+    all that begin so: the whole name wins over a beginning, a longer beginning over a shorter one.
+    """
+
+    def __init__(self, overrides: Mapping[str, PriceOverride] | None = None) -> None:
+        given = overrides or {}
+        self._exact = {name: over for name, over in given.items() if not name.endswith("*")}
+        self._globs = sorted(
+            ((name[:-1], over) for name, over in given.items() if name.endswith("*")),
+            key=lambda glob: -len(glob[0]),
+        )
+        self._kept: dict[ModelRef, tuple[_Dated, ...]] = {}
+
+    def find(self, ref: ModelRef, at_ms: int) -> Price | None:
+        """What a call that starts now costs; None if nobody knows."""
+        dated = self._kept.get(ref)
+        if dated is None:
+            dated = self._compiled(ref)
+            if len(self._kept) >= MODELS_KEPT_MAX:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[ref] = dated
+        for one in reversed(dated):
+            if one.listed.hold(at_ms):
+                return one.price
+        return dated[0].price if dated else None
+
+    def _compiled(self, ref: ModelRef) -> tuple[_Dated, ...]:
+        override = self._override(ref)
+        known = _known((override and override.like) or ref)
+        if override is None:
+            return tuple(_Dated(one, priced(one.prices, _source(ref))) for one in known)
+        return tuple(
+            _Dated(one, priced(merged(one.prices, override), CONFIG))
+            for one in known or (DatedPrices(prices=PriceList()),)
+        )
+
+    def _override(self, ref: ModelRef) -> PriceOverride | None:
+        name = str(ref)
+        if name in self._exact:
+            return self._exact[name]
+        return next((over for start, over in self._globs if name.startswith(start)), None)
+
+
+def overrides(prices: Mapping[str, PriceSettings]) -> dict[str, PriceOverride]:
+    """What the configuration says about prices."""
+    return {
+        name: PriceOverride(
+            like=_ref(given.like) if given.like is not None else None,
+            rates=_rates(given),
+            tiers=tuple(ListedTier(tier.above, _rates(tier)) for tier in given.tiers),
+            service_factors_ppm=given.service_factors_ppm,
+            per_request_nano_usd=given.per_request_nano_usd,
+            discount_ppm=given.discount_ppm,
+        )
+        for name, given in prices.items()
+    }
+
+
+def _rates(given: ListedRateSettings) -> ListedRates:
+    return ListedRates(
+        input=given.input_nano_usd,
+        cached_input=given.cached_input_nano_usd,
+        cache_write=given.cache_write_nano_usd,
+        cache_write_1h=given.cache_write_1h_nano_usd,
+        output=given.output_nano_usd,
+    )
+
+
+def _ref(name: str) -> ModelRef:
+    provider, _, model = name.removeprefix(PROVIDER_SCHEME).partition("/")
+    return ModelRef(provider, model)
+
+
+def _known(ref: ModelRef) -> tuple[DatedPrices, ...]:
+    if ref.provider in LOCAL:
+        return (FREE,)
+    model = catalogue.find(ref.provider, ref.model)
+    return model.prices if model is not None else ()
+
+
+def _source(ref: ModelRef) -> str:
+    return LOCAL_SOURCE if ref.provider in LOCAL else f"{CATALOGUE}:{catalogue.SNAPSHOT_DATE}"
