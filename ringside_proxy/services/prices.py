@@ -15,7 +15,7 @@ from ringside_proxy.domain.price_lists import (
     merged,
     priced,
 )
-from ringside_proxy.domain.pricing import Price
+from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.providers import catalogue
 from ringside_proxy.settings.prices import ListedRateSettings, PriceSettings
 
@@ -34,7 +34,6 @@ FREE: Final = DatedPrices(
 MODELS_KEPT_MAX: Final = 1024
 """Names whose prices are at hand; callers choose names, so there is no end of them."""
 
-CONFIG: Final = "config"
 CATALOGUE: Final = "catalogue"
 LOCAL_SOURCE: Final = "local"
 
