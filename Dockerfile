@@ -36,6 +36,10 @@ RUN groupadd --gid 10001 ringside \
  && install -d /ringside/config
 COPY --from=build /opt/ringside /opt/ringside
 
+# budgets.timezone needs the time zone database, which the slim images carry; an image without it
+# is not built.
+RUN ["/opt/ringside/bin/python", "-c", "import zoneinfo; zoneinfo.ZoneInfo('Europe/Zurich')"]
+
 # The API listens on loopback unless RINGSIDE_HOST says otherwise: the containers of a pod share
 # it, and nobody else needs it. Health and metrics are asked for by the pod's address.
 ENV PATH=/opt/ringside/bin:$PATH \

@@ -189,6 +189,13 @@ def test_image_says_why_its_sqlite_is_safe() -> None:
     assert "single-writer rule" in text
 
 
+def test_image_knows_time_zones() -> None:
+    """Its build fails where the time zone database is missing: a month begins somewhere."""
+    checks = [json.loads(run) for run in last_stage()["RUN"] if run.startswith("[")]
+
+    assert any("zoneinfo.ZoneInfo(" in program for *_, program in checks)
+
+
 def test_image_is_built_from_what_is_there() -> None:
     """Every source of a COPY exists and gets past .dockerignore."""
     let_in = re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)

@@ -1,16 +1,21 @@
 """What may be spent: budgets, rate limits, the wallet."""
 
+from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Annotated, Literal
+from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import Meta
 
+from ringside_proxy.domain.ledger import is_timezone
 from ringside_proxy.settings.field_types import (
     USD_NANO,
     CustomerID,
     NanoUSD,
     PositiveInt,
 )
+from ringside_proxy.settings.problems import Problem, shown
 
 
 class CustomerBudgetSettings(
@@ -58,6 +63,12 @@ class BudgetSettings(
         Meta(description="Caps by customer; one set over the API wins."),
     ] = {}
 
+    def faults(self) -> Iterator[Problem]:
+        """What is wrong that only this machine can tell."""
+        if not is_timezone(self.timezone):
+            what = f"{shown(self.timezone)} is no time zone that this machine knows"
+            yield Problem("timezone", what, _timezone_remedy(self.timezone))
+
 
 class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much one caller may ask for."""
@@ -96,3 +107,11 @@ class WalletSettings(
             ge=0, le=10**7, description="Added to the providers' cost.", extra={"unit": "percent"}
         ),
     ] = 0
+
+
+def _timezone_remedy(name: str) -> str:
+    known = available_timezones()
+    if not known:
+        return "write UTC, or install the time zone database (package tzdata)"
+    near = get_close_matches(name, known, n=1)
+    return f'did you mean "{near[0]}"?' if near else "write a name such as Europe/Zurich"

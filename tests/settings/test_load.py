@@ -134,6 +134,20 @@ BAD = [
         "providers.openai.endpoint: belongs to azure; remove it",
     ),
     (
+        "budgets: {timezone: Europe/Zürich}",
+        'budgets.timezone: "Europe/Zürich" is not allowed; write a name such as UTC',
+    ),
+    (
+        "budgets: {timezone: Europe/Zurch}",
+        'budgets.timezone: "Europe/Zurch" is no time zone that this machine knows; '
+        'did you mean "Europe/Zurich"?',
+    ),
+    (
+        "budgets: {timezone: Nowhere}",
+        'budgets.timezone: "Nowhere" is no time zone that this machine knows; '
+        "write a name such as Europe/Zurich",
+    ),
+    (
         "providers: {azure: {api_key: x}}",
         "providers.azure.endpoint: is missing; write an http(s) address",
     ),
