@@ -9,12 +9,15 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
     """What a model call consumed.
 
     `input_tokens` includes cached and cache-write tokens, `output_tokens` includes reasoning
-    tokens, whatever the provider reports. `is_estimated`: the provider did not say.
+    tokens, whatever the provider reports. `cache_write_1h_input_tokens` is the part of the
+    cache-write tokens that is kept for an hour, at a price of its own. `is_estimated`: the
+    provider did not say.
     """
 
     input_tokens: int = 0
     cached_input_tokens: int = 0
     cache_write_input_tokens: int = 0
+    cache_write_1h_input_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
     is_estimated: bool = False
@@ -24,6 +27,8 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
             input_tokens=self.input_tokens + other.input_tokens,
             cached_input_tokens=self.cached_input_tokens + other.cached_input_tokens,
             cache_write_input_tokens=self.cache_write_input_tokens + other.cache_write_input_tokens,
+            cache_write_1h_input_tokens=self.cache_write_1h_input_tokens
+            + other.cache_write_1h_input_tokens,
             output_tokens=self.output_tokens + other.output_tokens,
             reasoning_tokens=self.reasoning_tokens + other.reasoning_tokens,
             is_estimated=self.is_estimated or other.is_estimated,

@@ -27,7 +27,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import TOKENS_MAX
+from ringside_proxy.providers.usage import TOKENS_MAX, service_tier
 
 Fields = dict[str, Any]
 
@@ -188,9 +188,12 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         """The counts so far: they are cumulative, so that a newer one replaces the older."""
         if not isinstance(reported, dict):
             return []
-        self._counts |= {name: value for name, value in reported.items() if value is not None}
+        said = {name: value for name, value in reported.items() if value is not None}
+        self._counts = self._counts | said
         usage = message_usage(self._counts)
-        return [UsageDelta(usage)] if usage else []
+        if usage is None:
+            return []
+        return [UsageDelta(usage, self._counts, service_tier(self._counts))]
 
     def _finish(self, reason: str, deltas: list[Delta]) -> None:
         if self._is_finished:
@@ -221,11 +224,13 @@ def message_usage(reported: Fields) -> TokenUsage | None:
         return None
     read = _tokens(reported, "cache_read_input_tokens") or 0
     written = _tokens(reported, "cache_creation_input_tokens") or 0
+    for_an_hour = _tokens(_dict(reported.get("cache_creation")), "ephemeral_1h_input_tokens") or 0
     details = _dict(reported.get("output_tokens_details"))
     return TokenUsage(
         input_tokens=fresh + read + written,
         cached_input_tokens=read,
         cache_write_input_tokens=written,
+        cache_write_1h_input_tokens=min(for_an_hour, written),
         output_tokens=output,
         reasoning_tokens=min(_tokens(details, "thinking_tokens") or 0, output),
     )

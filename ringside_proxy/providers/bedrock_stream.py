@@ -154,11 +154,16 @@ class ConverseStreamDecoder:
             case "messageStop":
                 self._stop(fields, deltas)
             case "metadata":
-                if usage := converse_usage(fields.get("usage")):
-                    deltas.append(UsageDelta(usage))
+                self._usage(fields, deltas)
                 self._is_done = self._is_finished
             case _:
                 pass  # a beginning or an end that says nothing, or what is yet to be invented
+
+    def _usage(self, fields: Fields, deltas: list[Delta]) -> None:
+        reported = fields.get("usage")
+        if usage := converse_usage(reported):
+            tier = _text(_dict(fields.get("serviceTier")), "type") or None
+            deltas.append(UsageDelta(usage, reported, tier))
 
     def _start(self, fields: Fields, deltas: list[Delta]) -> None:
         """A call's beginning; texts have none, and tools that run at AWS are none of ours."""
@@ -245,7 +250,17 @@ def converse_usage(reported: Any) -> TokenUsage | None:
         input_tokens=fresh + read + written,
         cached_input_tokens=read,
         cache_write_input_tokens=written,
+        cache_write_1h_input_tokens=min(_written_for_an_hour(usage), written),
         output_tokens=output,
+    )
+
+
+def _written_for_an_hour(usage: Fields) -> int:
+    details = usage.get("cacheDetails")
+    return sum(
+        _count(detail, "inputTokens") or 0
+        for detail in (details if isinstance(details, list) else ())
+        if isinstance(detail, dict) and detail.get("ttl") == "1h"
     )
 
 

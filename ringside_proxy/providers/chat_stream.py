@@ -31,7 +31,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import token_usage
+from ringside_proxy.providers.usage import service_tier, token_usage
 
 DONE: Final = b"[DONE]"
 
@@ -80,6 +80,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         self._tags = ThinkTags() if think_tags else None
         self._calls: list[_Call] = []
         self._has_chunks = False
+        self._service_tier: str | None = None
 
     def _frame(self, frame: Event, told: list[Delta]) -> None:
         data = frame.data.strip()
@@ -97,8 +98,10 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         for choice in _dicts(chunk.get("choices"))[:1]:
             if not self._is_finished:
                 self._choice(choice, deltas)
-        if usage := token_usage(_usage_of(chunk)):
-            deltas.append(UsageDelta(usage))
+        self._service_tier = service_tier(chunk) or self._service_tier
+        reported = usage_of(chunk)
+        if usage := token_usage(reported):
+            deltas.append(UsageDelta(usage, reported, self._service_tier))
 
     def _choice(self, choice: dict[str, Any], deltas: list[Delta]) -> None:
         if choice.get("error"):
@@ -236,7 +239,8 @@ def _groq(chunk: dict[str, Any]) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _usage_of(chunk: dict[str, Any]) -> Any:
+def usage_of(chunk: dict[str, Any]) -> Any:
+    """What a chunk says was consumed, where it says it."""
     return chunk.get("usage") or _groq(chunk).get("usage")
 
 

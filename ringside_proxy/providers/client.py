@@ -31,7 +31,7 @@ from ringside_proxy.providers.exchange import (
 )
 from ringside_proxy.providers.retries import RetryBudget, Uniform, retry_delay_s
 from ringside_proxy.providers.types import HTTPRequest, StreamDecoder
-from ringside_proxy.providers.usage import token_usage
+from ringside_proxy.providers.usage import known_tier, token_usage
 from ringside_proxy.system import Clock
 
 __all__ = ["Observe", "ProviderClient", "Reply", "Target", "Timeouts"]
@@ -51,12 +51,17 @@ T = TypeVar("T")
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole answer: well-formed JSON that is not an error. `usage` is None if it names none."""
+    """A whole answer: well-formed JSON that is not an error.
+
+    `usage` is None if it names none; `raw_usage` is the provider's own count, as it said it.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
     usage: TokenUsage | None = None
+    raw_usage: dict[str, Any] | None = None
+    service_tier: str | None = None
 
 
 class _Envelope(msgspec.Struct):
@@ -64,6 +69,7 @@ class _Envelope(msgspec.Struct):
 
     error: Any = None
     usage: Any = None
+    service_tier: Any = None
 
 
 class _Upstream(msgspec.Struct):
@@ -196,13 +202,16 @@ async def _reply(session: aiohttp.ClientSession, attempt: Attempt) -> Reply:
         if envelope is None or envelope.error:
             raise attempt.refusal(response, body)
         attempt.outcome = "ok"
+        usage = token_usage(envelope.usage)
         return Reply(
             status=response.status,
             headers={
                 name: response.headers[name] for name in KEPT_HEADERS if name in response.headers
             },
             body=body.strip(),  # DeepSeek sends blank lines first to keep the connection alive
-            usage=token_usage(envelope.usage),
+            usage=usage,
+            raw_usage=envelope.usage if usage else None,
+            service_tier=known_tier(envelope.service_tier),
         )
 
 

@@ -87,17 +87,18 @@ class CohereStreamDecoder(AnswerDecoder[Event, Delta]):
         deltas += self._calls.arguments(text_at(call, "function", "arguments"), index)
 
     def _end(self, end: Any, deltas: list[Delta]) -> None:
-        usage = token_usage(at(end, "usage"))
+        reported = at(end, "usage")
+        usage = token_usage(reported)
         reason = text_at(end, "finish_reason")
         if reason in FAILURES:
             if usage and (usage.input_tokens or usage.output_tokens):
-                deltas.append(UsageDelta(usage))
+                deltas.append(UsageDelta(usage, reported))
             message = text_at(end, "error") or f"it gave up on the answer ('{reason}')."
             raise error_from_frame(
                 self._provider, {"error": {"message": message, "type": FAILURES[reason]}}
             )
         if usage:
-            deltas.append(UsageDelta(usage))
+            deltas.append(UsageDelta(usage, reported))
         state = {TOOL_PLAN: "".join(self._plan)}
         deltas += self._calls.finish(FINISH_REASONS.get(reason, "stop"), state)
 

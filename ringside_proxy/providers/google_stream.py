@@ -97,8 +97,8 @@ class GeminiStreamDecoder:
         self._signatures = Signatures()
         self._reason: str | None = None
         self._is_blocked = False
-        self._usage: TokenUsage | None = None
-        self._told_usage: TokenUsage | None = None
+        self._usage: UsageDelta | None = None
+        self._told_usage: UsageDelta | None = None
         self._has_told = False
         self._failure: ProviderError | None = None
 
@@ -143,7 +143,9 @@ class GeminiStreamDecoder:
         if not event.data.strip():
             return
         chunk = self._parsed(event.data)
-        self._usage = gemini_usage(chunk.get("usageMetadata")) or self._usage
+        reported = chunk.get("usageMetadata")
+        if usage := gemini_usage(reported):
+            self._usage = UsageDelta(usage, reported)
         told_before = len(deltas)
         try:
             self._chunk(chunk, deltas)
@@ -225,7 +227,7 @@ class GeminiStreamDecoder:
     def _tell_usage(self, deltas: list[Delta]) -> None:
         if self._usage is not None and self._usage != self._told_usage:
             self._told_usage = self._usage
-            deltas.append(UsageDelta(self._usage))
+            deltas.append(self._usage)
 
     def _finish(self) -> FinishReason:
         if self._reason is None:

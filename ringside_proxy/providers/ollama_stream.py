@@ -36,6 +36,9 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {"stop": "stop", "length": "len
 """A word that is not here (`load`, `unload`) still ends the answer; it counts as `stop`."""
 
 
+MEASURES: Final = ("_count", "_duration")
+
+
 class OllamaStreamDecoder(AnswerDecoder[bytes, Delta]):
     """One streamed answer."""
 
@@ -61,7 +64,7 @@ class OllamaStreamDecoder(AnswerDecoder[bytes, Delta]):
         if line.get("done") is not True:
             return
         if usage := token_usage(line):
-            told.append(UsageDelta(usage))
+            told.append(UsageDelta(usage, _measured(line)))
         reason = FINISH_REASONS.get(text_at(line, "done_reason"), "stop")
         told += self._calls.finish(reason, {THINKING: "".join(self._thoughts)})
         self._mark_whole()
@@ -77,6 +80,11 @@ class OllamaStreamDecoder(AnswerDecoder[bytes, Delta]):
                 f"{self._provider} sent arguments of a tool call that cannot be written as JSON.",
                 provider=self._provider,
             ) from error
+
+
+def _measured(line: dict[str, Any]) -> dict[str, Any]:
+    """What the last line counts and times, without what it says."""
+    return {name: line[name] for name in line if name.endswith(MEASURES)}
 
 
 def token_usage(line: Any) -> TokenUsage | None:

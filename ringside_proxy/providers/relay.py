@@ -12,11 +12,12 @@ import orjson
 
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import AnswerDecoder
-from ringside_proxy.providers.chat_stream import DONE, parse_chunk
-from ringside_proxy.providers.sse import Event, SSEDecoder
-from ringside_proxy.providers.usage import token_usage
+from ringside_proxy.providers.chat_stream import DONE, parse_chunk, usage_of
+from ringside_proxy.providers.sse import SSE_LINE_BYTES_MAX, Event, SSEDecoder
+from ringside_proxy.providers.usage import service_tier, token_usage
 
 FRAME_END: Final = b"\n\n"
+BYTES_PER_TOKEN: Final = 4
 DONE_FRAME: Final = b"data: [DONE]\n\n"
 
 WORTH_PARSING: Final = re.compile(rb'"(?:error|obfuscation)"|"usage"\s*:\s*\{')
@@ -28,15 +29,29 @@ class Relay(AnswerDecoder[Event, bytes]):
     """A StreamDecoder whose items are whole frames, ready for the client.
 
     Frames are held back until one says something (text, a call, an end), so that an error which
-    comes right after the role can still become a status. `usage` is the last one that was seen.
+    comes right after the role can still become a status. `usage` is the last one that was seen,
+    `raw_usage` the provider's own words for it.
     """
 
     def __init__(self, provider: str, *, include_usage: bool, choices: int = 1) -> None:
         super().__init__(provider, SSEDecoder(provider))
         self.usage: TokenUsage | None = None
+        self.raw_usage: dict[str, Any] | None = None
+        self.service_tier: str | None = None
         self._include_usage = include_usage
+        self._told_frames = self._told_bytes = 0
+        self._shortest_bytes = SSE_LINE_BYTES_MAX
         self._unfinished_choices = choices
         self._held: list[bytes] | None = []
+
+    @property
+    def written_tokens_estimate(self) -> int:
+        """About how many tokens have come, for an answer that breaks off before its usage.
+
+        A frame holds at least one; what makes it longer than the shortest is its text.
+        """
+        text_bytes = self._told_bytes - self._told_frames * self._shortest_bytes
+        return max(self._told_frames, text_bytes // BYTES_PER_TOKEN)
 
     def close(self) -> list[bytes]:
         """What the end of the body completes: `[DONE]` too, if a complete answer came without.
@@ -63,7 +78,7 @@ class Relay(AnswerDecoder[Event, bytes]):
         says_something = True
         if self._held is not None or event.name or WORTH_PARSING.search(data):
             chunk = parse_chunk(self._provider, event)
-            self.usage = token_usage(chunk.get("usage")) or self.usage
+            self._count(chunk)
             says_something = _says_something(chunk)
             if chunk.pop("obfuscation", None) is not None:
                 data = orjson.dumps(chunk)
@@ -73,6 +88,7 @@ class Relay(AnswerDecoder[Event, bytes]):
             data = NULL_USAGE.sub(b"", data)
         frame = b"data: " + data.replace(b"\n", b" ") + FRAME_END
 
+        self._measure(len(frame))
         if self._held is None:
             frames.append(frame)
         elif says_something:
@@ -80,6 +96,17 @@ class Relay(AnswerDecoder[Event, bytes]):
             self._held = None
         else:
             self._held.append(frame)
+
+    def _measure(self, frame_bytes: int) -> None:
+        self._told_frames += 1
+        self._told_bytes += frame_bytes
+        self._shortest_bytes = min(self._shortest_bytes, frame_bytes)
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        self.service_tier = service_tier(chunk) or self.service_tier
+        reported = usage_of(chunk)
+        if usage := token_usage(reported):
+            self.usage, self.raw_usage = usage, reported
 
 
 def _says_something(chunk: dict[str, Any]) -> bool:

@@ -55,14 +55,15 @@ class PredictionDecoder(AnswerDecoder[Event, Delta]):
             raise ProviderUnavailableError(
                 f"{self._provider} ended the prediction ('{reason}').", provider=self._provider
             )
-        usage = prediction_usage(said.get("metrics"))
+        metrics = said.get("metrics")
+        usage = prediction_usage(metrics)
         is_cut = (
             usage is not None and self._limit is not None and usage.output_tokens >= self._limit
         )
         self._mark_whole()
         deltas.append(Finish("length" if is_cut else "stop"))
         if usage is not None:
-            deltas.append(UsageDelta(usage))
+            deltas.append(UsageDelta(usage, metrics))
 
     def _text(self, data: bytes) -> str:
         try:

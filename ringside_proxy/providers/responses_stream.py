@@ -31,7 +31,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import token_usage
+from ringside_proxy.providers.usage import service_tier, token_usage
 
 ITEMS_MAX: Final = 1024
 """Bounds what is remembered of an answer; a longer one is a model gone wrong."""
@@ -260,8 +260,9 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         return "tool_calls" if self._call_ids else "stop"
 
     def _usage(self, response: dict[str, Any], deltas: list[Delta]) -> None:
-        if usage := responses_usage(response.get("usage")):
-            deltas.append(UsageDelta(usage))
+        reported = response.get("usage")
+        if usage := responses_usage(reported):
+            deltas.append(UsageDelta(usage, reported, service_tier(response)))
 
     def _fail(self, payload: dict[str, Any], deltas: list[Delta]) -> NoReturn:
         """Raises the error that the provider reports; what was consumed until then is told."""

@@ -149,9 +149,15 @@ class StateDelta(msgspec.Struct, frozen=True):
 
 
 class UsageDelta(msgspec.Struct, frozen=True):
-    """What the call consumed; the last one of a stream counts."""
+    """What the call consumed; the last one of a stream counts.
+
+    `raw` is the provider's own count, as it said it. `service_tier` is the tier that it says it
+    served the call at.
+    """
 
     usage: TokenUsage
+    raw: dict[str, Any] | None = None
+    service_tier: str | None = None
 
 
 class Finish(msgspec.Struct, frozen=True):

@@ -7,6 +7,8 @@ from ringside_proxy.domain.usage import TokenUsage
 TOKENS_MAX: Final = 1_000_000_000
 """A larger count is a mistake, not a call."""
 
+SERVICE_TIER_CHARS_MAX: Final = 64
+
 CACHED_KEYS: Final = (
     ("prompt_tokens_details", "cached_tokens"),
     ("prompt_token_details", "cached_tokens"),
@@ -43,6 +45,16 @@ def token_usage(reported: Any) -> TokenUsage | None:
         output_tokens=completion + reasoning if is_additive else completion,
         reasoning_tokens=reasoning if is_additive else min(reasoning, completion),
     )
+
+
+def service_tier(answer: dict[str, Any]) -> str | None:
+    """The tier that an answer, or a part of it, says it was served at."""
+    return known_tier(answer.get("service_tier"))
+
+
+def known_tier(tier: Any) -> str | None:
+    """A tier as a provider names it; None if that is no name."""
+    return tier if isinstance(tier, str) and 0 < len(tier) <= SERVICE_TIER_CHARS_MAX else None
 
 
 def _count(reported: dict[str, Any], *keys: str) -> int | None:

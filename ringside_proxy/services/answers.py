@@ -8,12 +8,14 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from ringside_proxy.domain.errors import (
+    ProviderError,
     ProviderRejectedError,
+    ProviderTimeoutError,
     ResponseSchemaValidationFailedError,
 )
 from ringside_proxy.domain.ids import NewId
@@ -44,6 +46,21 @@ CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
 
 Batches = AsyncGenerator[list[Delta], None]
 OnRequest = Callable[[HTTPRequest], None]
+OnUsage = Callable[[TokenUsage, dict[str, Any] | None, str | None], None]
+"""Told of every upstream attempt as it ends, however it does, what it alone consumed: the counts,
+the provider's own words for them, and its service tier.
+
+What the provider did not say is estimated; a call that it refused has consumed nothing.
+"""
+
+
+class _Call(msgspec.Struct, frozen=True, kw_only=True):
+    """What all attempts at an answer have in common."""
+
+    route: Route
+    request_id: str | None
+    on_request: OnRequest
+    on_usage: OnUsage
 
 
 class Answers:
@@ -65,17 +82,18 @@ class Answers:
         *,
         request_id: str | None = None,
         on_request: OnRequest = lambda http_request: None,
+        on_usage: OnUsage = lambda usage, raw, service_tier: None,
     ) -> Batches:
         """The answer, batch by batch; usage is the sum over everything that was asked.
 
         An answer with checks comes in one batch, once it has passed; one that does not is asked
         for again, as often as the route says. Raises ProviderError, and
         ResponseSchemaValidationFailedError if it never did, after the usage has been told.
-        `on_request` is shown every request as it goes out.
+        `on_request` is shown every request as it goes out, `on_usage` what each of them consumed.
         """
+        call = _Call(route=route, request_id=request_id, on_request=on_request, on_usage=on_usage)
         if not planned.has_checks:
-            answer = self._stream(route, planned.request, request_id, on_request)
-            async with aclosing(answer) as batches:
+            async with aclosing(self._stream(call, planned.request)) as batches:
                 async for batch in batches:
                     if kept := _first_calls(batch, planned.calls_max):
                         yield kept
@@ -83,13 +101,13 @@ class Answers:
         request, used = planned.request, NO_USAGE
         for repairs_left in range(route.repairs_max, -1, -1):
             try:
-                whole = await self._whole(route, request, request_id, on_request)
+                whole = await self._whole(call, request)
             except ProviderRejectedError as error:
                 if error.code != SCHEMA_REJECTED or "response_format" not in request.params:
                     raise
                 planned = self._in_words(route, planned)
                 request = planned.request
-                whole = await self._whole(route, request, request_id, on_request)
+                whole = await self._whole(call, request)
             used = used + whole.usage
             faults = [] if whole.is_cut else planned.faults(whole.text, whole.has_calls)
             if not faults:
@@ -106,29 +124,17 @@ class Answers:
         unable = msgspec.structs.replace(able, json_schema=False)
         return plan(planned.asked, unable, self._schemas)
 
-    async def _whole(
-        self,
-        route: Route,
-        request: CompletionRequest,
-        request_id: str | None,
-        on_request: OnRequest,
-    ) -> "_Whole":
+    async def _whole(self, call: _Call, request: CompletionRequest) -> "_Whole":
         deltas: list[Delta] = []
-        async with aclosing(self._stream(route, request, request_id, on_request)) as batches:
+        async with aclosing(self._stream(call, request)) as batches:
             async for batch in batches:
                 deltas.extend(batch)
         return _Whole(deltas)
 
-    async def _stream(
-        self,
-        route: Route,
-        request: CompletionRequest,
-        request_id: str | None,
-        on_request: OnRequest,
-    ) -> Batches:
+    async def _stream(self, call: _Call, request: CompletionRequest) -> Batches:
         """One answer; if the model will not have its state back, one without it."""
         try:
-            async with aclosing(self._asked(route, request, request_id, on_request)) as batches:
+            async with aclosing(self._asked(call, request)) as batches:
                 async for batch in batches:
                     yield batch
         except ProviderRejectedError as error:
@@ -139,39 +145,92 @@ class Answers:
             if error.code != STATE_REJECTED or stateless == request.messages:
                 raise
             request = msgspec.structs.replace(request, messages=stateless)
-            async with aclosing(self._asked(route, request, request_id, on_request)) as batches:
+            async with aclosing(self._asked(call, request)) as batches:
                 async for batch in batches:
                     yield batch
 
-    async def _asked(
-        self,
-        route: Route,
-        request: CompletionRequest,
-        request_id: str | None,
-        on_request: OnRequest,
-    ) -> Batches:
+    async def _asked(self, call: _Call, request: CompletionRequest) -> Batches:
         """One answer as it comes, with ids of OpenAI's kind and always with its usage."""
-        provider = route.provider
+        provider = call.route.provider
         streamed = msgspec.structs.replace(request, is_stream=True, include_usage=True)
-        http_request = provider.build_request(streamed, route.credentials)
-        on_request(http_request)
+        http_request = provider.build_request(streamed, call.route.credentials)
+        call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
-        has_usage, written = False, list[str]()
-        async with self._client.stream(
-            route.target, http_request, decoder, request_id=request_id
-        ) as batches:
-            async for batch in batches:
-                yield [self._with_own_id(delta) for delta in batch]
-                has_usage = has_usage or any(isinstance(delta, UsageDelta) for delta in batch)
-                written.extend(_words(delta) for delta in batch)
-        if not has_usage:
-            yield [UsageDelta(_estimate(request, "".join(written)))]
+        count = _Count(request)
+        try:
+            async with self._client.stream(
+                call.route.target, http_request, decoder, request_id=call.request_id
+            ) as batches:
+                async for batch in batches:
+                    count.take(batch)
+                    yield [self._with_own_id(delta) for delta in batch]
+        except ProviderError as error:
+            count.note(error)
+            raise
+        finally:
+            used = count.used()
+            call.on_usage(used.usage, used.raw, used.service_tier)
+        if used.usage.is_estimated:
+            yield [used]
 
     def _with_own_id(self, delta: Delta) -> Delta:
         """Clients may rely on `call_…`; a provider's own kind of id is not shown."""
         if isinstance(delta, ToolCallDelta) and delta.id and not CALL_ID.fullmatch(delta.id):
             return msgspec.structs.replace(delta, id=self._new_id("call"))
         return delta
+
+
+def estimated_usage(request: CompletionRequest, written_tokens: int) -> TokenUsage:
+    """What a call consumed whose provider did not say."""
+    return TokenUsage(
+        input_tokens=estimate_request(request.messages, request.params.get("tools", [])),
+        output_tokens=written_tokens,
+        is_estimated=True,
+    )
+
+
+class _Count:
+    """What one attempt has consumed, as far as it has come."""
+
+    def __init__(self, request: CompletionRequest) -> None:
+        self._request = request
+        self._written: list[str] = []
+        self._told: UsageDelta | None = None
+        self._has_begun = False
+        self._is_finished = False
+        self._was_refused = False
+
+    def take(self, batch: list[Delta]) -> None:
+        """Something has come."""
+        self._has_begun = True
+        for delta in batch:
+            if isinstance(delta, UsageDelta):
+                self._told = delta
+            elif isinstance(delta, Finish):
+                self._is_finished = True
+            else:
+                self._written.append(_words(delta))
+
+    def note(self, error: ProviderError) -> None:
+        """The attempt has failed: a provider that was at work when its time was up was none."""
+        was_at_work = isinstance(error, ProviderTimeoutError) and not error.is_retryable
+        self._was_refused = not self._has_begun and not was_at_work
+
+    def used(self) -> UsageDelta:
+        """What the provider said of a finished answer; else what is known, and an estimate."""
+        if self._was_refused:
+            return UsageDelta(NO_USAGE)
+        if self._told is None:
+            written = estimate("".join(self._written))
+            return UsageDelta(estimated_usage(self._request, written))
+        if self._is_finished:
+            return self._told
+        written = estimate("".join(self._written))
+        if written <= self._told.usage.output_tokens:
+            return self._told
+        # Some count as they begin: what they had not yet written is not in it.
+        usage = msgspec.structs.replace(self._told.usage, output_tokens=written, is_estimated=True)
+        return msgspec.structs.replace(self._told, usage=usage)
 
 
 class _Whole:
@@ -202,15 +261,6 @@ def _words(delta: Delta) -> str:
             return arguments
         case _:
             return ""
-
-
-def _estimate(request: CompletionRequest, written: str) -> TokenUsage:
-    """What the call consumed, for a provider that does not say."""
-    return TokenUsage(
-        input_tokens=estimate_request(request.messages, request.params.get("tools", [])),
-        output_tokens=estimate(written),
-        is_estimated=True,
-    )
 
 
 def _first_calls(batch: list[Delta], calls_max: int | None) -> list[Delta]:

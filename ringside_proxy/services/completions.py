@@ -22,7 +22,7 @@ from ringside_proxy.providers.types import (
     HTTPRequest,
 )
 from ringside_proxy.services.answer_plan import Plan
-from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.answers import Answers, estimated_usage
 from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.store import provider_states
@@ -177,7 +177,9 @@ class Completions:
                 async for frames in batches:
                     yield b"".join(frames)
             finally:
-                self._count(route, relays[-1].usage)
+                relay = relays[-1]
+                written = relay.written_tokens_estimate
+                self._count(route, relay.usage or estimated_usage(request, written))
 
     async def _encoded(self, call: ChatCall, planned: Plan) -> AsyncGenerator[bytes, None]:
         chunks = ChatChunks(

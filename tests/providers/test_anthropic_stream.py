@@ -198,6 +198,19 @@ def test_usage_is_exact(reported, usage):
         )
 
 
+def test_writes_for_an_hour_are_a_part_of_the_writes():
+    """They have a price of their own; more of them than of all writes cannot be."""
+    counts = {"input_tokens": 1, "output_tokens": 2, "cache_creation_input_tokens": 7}
+
+    told = [
+        message_usage({**counts, "cache_creation": {"ephemeral_1h_input_tokens": hourly}})
+        for hourly in (3, 9, None)
+    ]
+
+    assert [usage.cache_write_1h_input_tokens for usage in told if usage] == [3, 7, 0]
+    assert [usage.cache_write_input_tokens for usage in told if usage] == [7, 7, 7]
+
+
 ERRORS = [
     (400, "invalid_request_error", "Bad.", None, ProviderRejectedError, "invalid_request"),
     (

@@ -37,6 +37,7 @@ from ringside_proxy.providers.types import (
     Finish,
     TextDelta,
     ToolCallDelta,
+    UsageDelta,
 )
 from tests.fakes import Scripted
 
@@ -198,6 +199,16 @@ def test_reasoning_is_bounded():
         decoder().feed(frame * 2)
 
 
+def test_usage_comes_with_the_tier_it_was_served_at():
+    """What the call costs may depend on it."""
+    counts = {"inputTokens": 1, "outputTokens": 2}
+    metadata = {"usage": counts, "serviceTier": {"type": "flex"}}
+
+    [told] = decoder().feed(message("metadata", orjson.dumps(metadata)))
+
+    assert told == UsageDelta(TokenUsage(input_tokens=1, output_tokens=2), counts, "flex")
+
+
 @pytest.mark.parametrize(
     ("reported", "expected"),
     [
@@ -216,6 +227,25 @@ def test_reasoning_is_bounded():
                 input_tokens=8,
                 cached_input_tokens=3,
                 cache_write_input_tokens=4,
+                output_tokens=2,
+            ),
+        ),
+        (
+            {
+                "inputTokens": 1,
+                "outputTokens": 2,
+                "cacheWriteInputTokens": 7,
+                "cacheDetails": [
+                    {"ttl": "5m", "inputTokens": 4},
+                    {"ttl": "1h", "inputTokens": 3},
+                    {"ttl": "1h", "inputTokens": -3},
+                    None,
+                ],
+            },
+            TokenUsage(
+                input_tokens=8,
+                cache_write_input_tokens=7,
+                cache_write_1h_input_tokens=3,
                 output_tokens=2,
             ),
         ),

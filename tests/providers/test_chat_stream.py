@@ -189,7 +189,7 @@ def test_one_finish_however_often_it_comes():
 
 def test_usage_may_come_anywhere():
     """With the last content, on a chunk of its own, or on every chunk."""
-    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2))
+    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2), usage(1, 2))
 
     assert decoded(chunk({}, "stop", usage=usage(1, 2)))[-1] == counted
     assert decoded(chunk({}, "stop"), chunk(None, usage=usage(1, 2)))[-1] == counted
@@ -399,9 +399,19 @@ def test_open_thought_ends_with_the_answer():
     ]
 
 
+def test_service_tier_is_the_one_that_was_named_last():
+    """OpenAI names it on every chunk, others only where they count."""
+    early = decoded(chunk({}, "stop", service_tier="flex"), chunk(None, usage=usage(1, 2)))
+    late = decoded(chunk({}, "stop"), chunk(None, usage=usage(1, 2), service_tier="priority"))
+    no_name = decoded(chunk({}, "stop", usage=usage(1, 2), service_tier={"a": 1}))
+
+    tiers = [found[-1].service_tier for found in (early, late, no_name)]
+    assert tiers == ["flex", "priority", None]
+
+
 def test_groq_counts_and_fails_beside_the_chunk():
     """Usage and errors stand in `x_groq` there."""
-    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2))
+    counted = UsageDelta(TokenUsage(input_tokens=1, output_tokens=2), usage(1, 2))
 
     assert decoded(chunk({}, "stop", x_groq={"usage": usage(1, 2)}))[-1] == counted
     with pytest.raises(ProviderUnavailableError, match="over capacity"):

@@ -24,6 +24,7 @@ from tests.fakes import (
     stream_reply,
     text_reply,
     tool_reply,
+    usage,
 )
 from tests.providers.conftest import API_KEY
 
@@ -31,7 +32,7 @@ HELLO = [
     TextDelta("Hello"),
     TextDelta(" there"),
     Finish("stop"),
-    UsageDelta(TokenUsage(input_tokens=9, output_tokens=4)),
+    UsageDelta(TokenUsage(input_tokens=9, output_tokens=4), usage()),
 ]
 DONE = b"data: [DONE]\n\n"
 RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 520, 529]
@@ -92,6 +93,8 @@ async def test_send_gives_the_body_and_its_usage(caller, upstream):
 
     assert orjson.loads(reply.body)["choices"][0]["message"]["content"] == "Hello"
     assert reply.usage == TokenUsage(input_tokens=9, output_tokens=4)
+    assert reply.raw_usage == usage()
+    assert reply.service_tier is None
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("application/json")
     assert caller.outcomes == ["ok"]

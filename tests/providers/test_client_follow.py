@@ -34,7 +34,7 @@ HELLO = [
     TextDelta("Hello"),
     TextDelta(" there"),
     Finish("stop"),
-    UsageDelta(TokenUsage(input_tokens=9, output_tokens=4)),
+    UsageDelta(TokenUsage(input_tokens=9, output_tokens=4), usage()),
 ]
 DONE = b"data: [DONE]\n\n"
 

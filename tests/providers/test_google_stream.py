@@ -241,7 +241,7 @@ def test_nothing_is_said_before_there_is_something_to_say():
     first = decoder.feed(frames({"usageMetadata": {"promptTokenCount": 3}}))
     second = decoder.feed(frames(chunk(TEXT)))
 
-    usage = UsageDelta(TokenUsage(input_tokens=3))
+    usage = UsageDelta(TokenUsage(input_tokens=3), {"promptTokenCount": 3})
     assert (first, second) == ([], [TextDelta("Hi"), usage])
 
 

@@ -33,6 +33,7 @@ def test_usage_that_was_not_asked_for_is_taken_out():
     expected = [{k: v for k, v in c.items() if k != "usage"} for c in (ROLE, HELLO, STOP)]
     assert chunks == expected
     assert relay.usage == TokenUsage(input_tokens=9, output_tokens=4)
+    assert relay.raw_usage == usage(9, 4)
 
 
 def test_usage_beside_content_goes_on():
@@ -122,3 +123,26 @@ def test_garbage_at_the_beginning_is_a_bad_reply(raw):
     """A front proxy's page is not an answer."""
     with pytest.raises(ProviderBadReplyError, match="not a JSON object"):
         relayed(raw)
+
+
+def test_tier_is_read_beside_the_usage():
+    """What the call costs may depend on it."""
+    relay = Relay("acme", include_usage=True)
+
+    relay.feed(frame(HELLO) + frame(chunk(None, usage=usage(), service_tier="priority")))
+
+    assert relay.service_tier == "priority"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["a"] * 40, 40), (["word " * 40, "a"], 50), (["a"], 1), ([], 0)],
+    ids=["token by token", "in one piece", "hardly begun", "not begun"],
+)
+def test_what_came_of_an_answer_without_usage_is_estimated(words, expected):
+    """However the provider cuts its answer, about as many tokens are counted as came."""
+    relay = Relay("acme", include_usage=True)
+
+    relay.feed(b"".join(frame(chunk({"content": word})) for word in words))
+
+    assert relay.written_tokens_estimate == pytest.approx(expected, abs=1)

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import FakeUpstream
+from ringside_proxy.providers.client import ProviderClient
+from tests.fakes import FakeClock, FakeUpstream
+from tests.services.asker import Asker
 from tests.services.rig import Rig, rigged
 
 
@@ -17,3 +19,10 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 async def rig(tmp_path: Path, upstream: FakeUpstream) -> AsyncIterator[Rig]:
     async with rigged(tmp_path, upstream) as rig:
         yield rig
+
+
+@pytest.fixture
+async def asker(upstream: FakeUpstream) -> AsyncIterator[Asker]:
+    client = ProviderClient(FakeClock(), lambda low, high: low)
+    yield Asker(upstream, client)
+    await client.close()

@@ -1,7 +1,6 @@
 """Answers that are held to what was asked: what passes, what is asked for again, what a run makes of it."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,29 +12,19 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
     ResponseSchemaValidationFailedError,
 )
-from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.client import ProviderClient, Target
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.types import (
-    CompletionRequest,
-    Credentials,
     Delta,
     Finish,
-    HTTPRequest,
-    Provider,
     StateDelta,
     Support,
     TextDelta,
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.services.answers import Answers
-from ringside_proxy.services.json_schemas import Schemas
-from ringside_proxy.services.model_routing import Route
 from ringside_proxy.settings.schema import SlotSettings
 from tests.fakes import (
-    FakeClock,
     FakeUpstream,
     chunk,
     error_reply,
@@ -44,6 +33,7 @@ from tests.fakes import (
     tool_reply,
     usage,
 )
+from tests.services.asker import Asker
 from tests.services.limited import NATIVE_FORMATS, Stateful, able, row, state
 from tests.services.rig import CLOCK, WEATHER, Json, Rig, payload, rigged
 
@@ -56,45 +46,6 @@ GOOD, BAD, WORSE = '{"a": 1}', '{"b": 2}', "I am not JSON"
 DONE: Final = b"data: [DONE]\n\n"
 CALL: Final = ("call_a", "weather", "{}")
 ONE_CALL: Final = TokenUsage(input_tokens=9, output_tokens=4)
-
-
-class Asker:
-    """Asks the FakeUpstream as a run or a chat does."""
-
-    def __init__(self, upstream: FakeUpstream, client: ProviderClient) -> None:
-        self.upstream = upstream
-        self.batches: list[list[Delta]] = []
-        self.sent: list[HTTPRequest] = []
-        self.messages: list[Json] = [{"role": "user", "content": "Hi"}]
-        self._answers = Answers(client, lambda prefix: f"{prefix}_1", Schemas())
-
-    async def ask(self, provider: Provider, *, repairs_max: int = 2, **params: Any) -> list[Delta]:
-        """The deltas; `batches` keeps them as they came, also before an error."""
-        route = Route(
-            ref=ModelRef("openai", "m"),
-            provider=provider,
-            credentials=Credentials(base_url=self.upstream.base_url, api_key="k"),
-            target=Target(provider="openai", model="m", max_retries=0),
-            repairs_max=repairs_max,
-        )
-        request = CompletionRequest(model="m", messages=self.messages, params=params)
-        planned = self._answers.plan(route, request)
-        async for batch in self._answers.deltas(route, planned, on_request=self.sent.append):
-            self.batches.append(batch)
-        return [delta for batch in self.batches for delta in batch]
-
-    @property
-    def used(self) -> TokenUsage | None:
-        """The last usage that was told."""
-        told = [each.usage for batch in self.batches for each in batch if isinstance(each, UsageDelta)]  # fmt: skip
-        return told[-1] if told else None
-
-
-@pytest.fixture
-async def asker(upstream: FakeUpstream) -> AsyncIterator[Asker]:
-    client = ProviderClient(FakeClock(), lambda low, high: low)
-    yield Asker(upstream, client)
-    await client.close()
 
 
 def times(count: int) -> TokenUsage:
@@ -117,7 +68,7 @@ async def test_unchecked_answer_comes_as_it_is_said(asker: Asker) -> None:
     deltas = await asker.ask(row())
 
     words = [TextDelta("Hello"), TextDelta(" there"), TextDelta(" you")]
-    assert deltas == [*words, Finish("stop"), UsageDelta(ONE_CALL)]
+    assert deltas == [*words, Finish("stop"), UsageDelta(ONE_CALL, usage())]
 
 
 @pytest.mark.parametrize("abilities", [{}, NATIVE_FORMATS], ids=["by words", "natively"])
