@@ -1,0 +1,1 @@
+"""What leaves on its own: events to webhooks, usage to an upstream, from the store's outbox."""
