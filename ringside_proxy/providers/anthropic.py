@@ -114,7 +114,7 @@ class Anthropic(msgspec.Struct, frozen=True, kw_only=True):
             code="unsupported_endpoint",
         )
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """Raises ProviderBadReplyError: none were asked for."""
         raise ProviderBadReplyError("anthropic offers no embeddings.", provider=self.name)
 

@@ -106,9 +106,9 @@ class Bedrock(msgspec.Struct, frozen=True, kw_only=True):
         path = f"{_path(request.model)}/invoke"
         return [_post(path, body, credentials, "application/json", dropped) for body in bodies]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
-        """The vectors in the answers. Raises ProviderBadReplyError."""
-        return parsed(self.name, bodies)
+    def parse_embeddings(self, body: bytes) -> Embeddings:
+        """The vectors in the answer. Raises ProviderBadReplyError."""
+        return parsed(self.name, body)
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""

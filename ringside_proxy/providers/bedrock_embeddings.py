@@ -9,9 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.bedrock_models import family_name
+from ringside_proxy.providers.embeddings import answer_as, unreadable
 from ringside_proxy.providers.types import Embeddings, EmbeddingsRequest
 from ringside_proxy.providers.usage import TOKENS_MAX
 
@@ -54,14 +55,19 @@ def embeddings_bodies(request: EmbeddingsRequest) -> tuple[list[dict[str, Any]],
     return [_titan(text, size) for text in texts], dropped
 
 
-def parsed(provider: str, bodies: list[bytes]) -> Embeddings:
-    """The vectors in the answers, in order. Raises ProviderBadReplyError."""
-    try:
-        answers = [msgspec.json.decode(body, type=_Answer) for body in bodies]
-    except msgspec.DecodeError as error:
-        raise _unreadable(provider) from error
-    vectors = [vector for answer in answers for vector in _vectors(provider, answer)]
-    return Embeddings(vectors=vectors, usage=_usage(answers))
+def parsed(provider: str, body: bytes) -> Embeddings:
+    """The vectors in an answer, in order. Raises ProviderBadReplyError.
+
+    Only Titan counts in the body.
+    """
+    answer = answer_as(_Answer, provider, body)
+    count = answer.inputTextTokenCount
+    is_counted = count is not None and 0 <= count <= TOKENS_MAX
+    return Embeddings(
+        vectors=_vectors(provider, answer),
+        usage=TokenUsage(input_tokens=count or 0) if is_counted else None,
+        raw_usage={"inputTextTokenCount": count} if is_counted else None,
+    )
 
 
 def _texts(given: Any) -> list[str]:
@@ -101,18 +107,5 @@ def _vectors(provider: str, answer: _Answer) -> list[list[float]]:
     if rows is not None:
         return [row.embedding if isinstance(row, _Nova) else row for row in rows]
     if answer.embedding is None:
-        raise _unreadable(provider)
+        raise unreadable(provider)
     return [answer.embedding]
-
-
-def _usage(answers: list[_Answer]) -> TokenUsage | None:
-    """The sum of what Titan counts; the others do not say it in the body."""
-    counts = [answer.inputTextTokenCount for answer in answers]
-    known = [count for count in counts if count is not None and 0 <= count <= TOKENS_MAX]
-    return TokenUsage(input_tokens=sum(known)) if known and len(known) == len(counts) else None
-
-
-def _unreadable(provider: str) -> ProviderBadReplyError:
-    return ProviderBadReplyError(
-        f"{provider} sent embeddings in a shape that is not documented.", provider=provider
-    )

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.chat_messages import (
@@ -24,6 +24,7 @@ from ringside_proxy.providers.chat_messages import (
 from ringside_proxy.providers.cohere_messages import Names, cohere_messages, cohere_names
 from ringside_proxy.providers.cohere_schemas import are_strict, lowered
 from ringside_proxy.providers.cohere_stream import CohereStreamDecoder
+from ringside_proxy.providers.embeddings import answer_as
 from ringside_proxy.providers.native_request import (
     REASONING,
     Message,
@@ -195,21 +196,14 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
             for start in range(0, len(texts), TEXTS_PER_CALL_MAX)
         ]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
-        """The vectors in the answers to those calls. Raises ProviderBadReplyError."""
-        try:
-            answers = [msgspec.json.decode(body, type=_EmbedAnswer) for body in bodies]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProviderBadReplyError(
-                f"{self.name} sent embeddings that are not in its own shape.", provider=self.name
-            ) from error
-        counts = [count_at(answer.meta, "billed_units", "input_tokens") for answer in answers]
-        known = [count for count in counts if count is not None]
+    def parse_embeddings(self, body: bytes) -> Embeddings:
+        """The vectors in the answer. Raises ProviderBadReplyError."""
+        answer = answer_as(_EmbedAnswer, self.name, body)
+        count = count_at(answer.meta, "billed_units", "input_tokens")
         return Embeddings(
-            vectors=[vector for answer in answers for vector in answer.embeddings.float],
-            usage=TokenUsage(input_tokens=sum(known))
-            if known and len(known) == len(counts)
-            else None,
+            vectors=answer.embeddings.float,
+            usage=None if count is None else TokenUsage(input_tokens=count),
+            raw_usage=None if count is None else answer.meta,
         )
 
 

@@ -12,9 +12,9 @@ from urllib.parse import quote
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.embeddings import answer_as
 from ringside_proxy.providers.google_errors import restated
 from ringside_proxy.providers.google_messages import conversation
 from ringside_proxy.providers.google_models import family_of
@@ -100,18 +100,14 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
             for start in range(0, len(asked), EMBEDDINGS_PER_CALL_MAX)
         ]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
-        """The vectors in the answers. Raises ProviderBadReplyError."""
-        try:
-            answers = [msgspec.json.decode(body, type=_EmbeddingsAnswer) for body in bodies]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProviderBadReplyError(
-                f"{self.name} sent embeddings that are not in its documented shape.",
-                provider=self.name,
-            ) from error
+    def parse_embeddings(self, body: bytes) -> Embeddings:
+        """The vectors in the answer. Raises ProviderBadReplyError."""
+        answer = answer_as(_EmbeddingsAnswer, self.name, body)
+        usage = gemini_usage(answer.usage)
         return Embeddings(
-            vectors=[_unit(row.values) for answer in answers for row in answer.embeddings],
-            usage=_sum([gemini_usage(answer.usage) for answer in answers]),
+            vectors=[_unit(row.values) for row in answer.embeddings],
+            usage=usage,
+            raw_usage=answer.usage if usage else None,
         )
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
@@ -168,9 +164,3 @@ def _unit(vector: list[float]) -> list[float]:
     if length == 0 or abs(length - 1) <= UNIT_TOLERANCE:
         return vector
     return [value / length for value in vector]
-
-
-def _sum(usages: list[TokenUsage | None]) -> TokenUsage | None:
-    """All of them together; None if one is missing."""
-    known = [usage for usage in usages if usage is not None]
-    return sum(known, TokenUsage()) if known and len(known) == len(usages) else None

@@ -19,9 +19,8 @@ from urllib.parse import urlsplit
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.chat_messages import (
     ANSWER_IN_JSON,
     ANSWER_IN_SCHEMA,
@@ -29,6 +28,7 @@ from ringside_proxy.providers.chat_messages import (
     mention_json,
     schema_text,
 )
+from ringside_proxy.providers.embeddings import answer_as
 from ringside_proxy.providers.native_request import (
     REASONING,
     Message,
@@ -41,9 +41,8 @@ from ringside_proxy.providers.native_request import (
     thinking,
     tools_and_choice,
 )
-from ringside_proxy.providers.native_stream import count_at
 from ringside_proxy.providers.ollama_messages import ollama_messages
-from ringside_proxy.providers.ollama_stream import OllamaStreamDecoder
+from ringside_proxy.providers.ollama_stream import OllamaStreamDecoder, token_usage
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,
@@ -177,21 +176,13 @@ class Ollama(msgspec.Struct, frozen=True, kw_only=True):
         given.pop("encoding_format", None)
         return [_post(credentials, "/api/embed", body, dropped(given))]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
-        """The vectors in the answer to that call. Raises ProviderBadReplyError."""
-        try:
-            answers = [msgspec.json.decode(body, type=_EmbedAnswer) for body in bodies]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProviderBadReplyError(
-                f"{self.name} sent embeddings that are not in its own shape.", provider=self.name
-            ) from error
-        counts = [count_at({"n": answer.prompt_eval_count}, "n") for answer in answers]
-        known = [count for count in counts if count is not None]
+    def parse_embeddings(self, body: bytes) -> Embeddings:
+        """The vectors in the answer. Raises ProviderBadReplyError."""
+        answer = answer_as(_EmbedAnswer, self.name, body)
+        counted = {"prompt_eval_count": answer.prompt_eval_count}
+        usage = token_usage(counted)
         return Embeddings(
-            vectors=[vector for answer in answers for vector in answer.embeddings],
-            usage=TokenUsage(input_tokens=sum(known))
-            if known and len(known) == len(counts)
-            else None,
+            vectors=answer.embeddings, usage=usage, raw_usage=counted if usage else None
         )
 
 

@@ -203,9 +203,9 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         """The call that asks for embeddings."""
         return self.chat.build_embeddings_requests(request, credentials)
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """The vectors in an answer. Raises ProviderBadReplyError."""
-        return self.chat.parse_embeddings(bodies)
+        return self.chat.parse_embeddings(body)
 
 
 OPENAI_BY_REQUEST: Final = OpenAI()

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 from msgspec import structs
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat_messages import (
     ANSWER_IN_JSON,
@@ -27,6 +27,7 @@ from ringside_proxy.providers.chat_messages import (
 )
 from ringside_proxy.providers.chat_params import SAMPLING_PARAMS, ModelRules, ParamRules, build
 from ringside_proxy.providers.chat_stream import ChatStreamDecoder
+from ringside_proxy.providers.embeddings import answer_as
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,
@@ -151,17 +152,14 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
         body = {"model": self._full_name(request.model), "input": request.input, **params}
         return [self._post(self.embeddings_path, body, credentials, dropped)]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """The vectors in an answer in OpenAI's shape. Raises ProviderBadReplyError."""
-        try:
-            answers = [msgspec.json.decode(body, type=_EmbeddingsAnswer) for body in bodies]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise ProviderBadReplyError(
-                f"{self.name} sent embeddings that are not in OpenAI's shape.", provider=self.name
-            ) from error
+        answer = answer_as(_EmbeddingsAnswer, self.name, body)
+        usage = token_usage(answer.usage)
         return Embeddings(
-            vectors=[row.embedding for answer in answers for row in _in_order(answer.data)],
-            usage=token_usage(answers[0].usage) if answers else None,
+            vectors=[row.embedding for row in _in_order(answer.data)],
+            usage=usage,
+            raw_usage=answer.usage if usage else None,
         )
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:

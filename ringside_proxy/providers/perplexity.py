@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.chat_params import ModelRules, ParamRules
+from ringside_proxy.providers.embeddings import answer_as, unreadable
 from ringside_proxy.providers.openai_models import OPENAI_ABILITIES
 from ringside_proxy.providers.responses import Responses, reasoning
 from ringside_proxy.providers.responses_input import InputForm
@@ -91,27 +92,16 @@ class Perplexity(Responses, frozen=True, kw_only=True):
             for start in range(0, len(texts), EMBEDDINGS_TEXTS_MAX)
         ]
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """The vectors, whose values are whole numbers from -128 to 127. Raises ProviderBadReplyError."""
+        answer = answer_as(_Answer, self.name, body)
+        rows = sorted(answer.data, key=lambda row: row.index)
         try:
-            answers = [msgspec.json.decode(body, type=_Answer) for body in bodies]
-            vectors = [
-                _signed_bytes(row.embedding)
-                for answer in answers
-                for row in sorted(answer.data, key=lambda row: row.index)
-            ]
-        except (msgspec.DecodeError, ValueError) as error:
-            raise ProviderBadReplyError(
-                f"{self.name} sent embeddings that are not in its own shape.", provider=self.name
-            ) from error
-        usages = [token_usage(answer.usage) for answer in answers]
-        known = [usage for usage in usages if usage is not None]
-        if not known or len(known) < len(usages):
-            return Embeddings(vectors=vectors)
-        first, *rest = known
-        for usage in rest:
-            first += usage
-        return Embeddings(vectors=vectors, usage=first)
+            vectors = [_signed_bytes(row.embedding) for row in rows]
+        except ValueError as error:
+            raise unreadable(self.name) from error
+        usage = token_usage(answer.usage)
+        return Embeddings(vectors=vectors, usage=usage, raw_usage=answer.usage if usage else None)
 
 
 def _signed_bytes(encoded: str) -> list[float]:

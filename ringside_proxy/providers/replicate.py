@@ -148,7 +148,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             param="model",
         )
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """Raises ProviderBadReplyError: there is nothing to parse."""
         raise ProviderBadReplyError(f"{self.name} offers no embeddings.", provider=self.name)
 

@@ -116,7 +116,7 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
             param="model",
         )
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
+    def parse_embeddings(self, body: bytes) -> Embeddings:
         """Raises ProviderBadReplyError: nothing was asked."""
         raise ProviderBadReplyError(f"{self.name} offers no embeddings.", provider=self.name)
 

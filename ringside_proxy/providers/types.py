@@ -101,10 +101,14 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Embeddings(msgspec.Struct, frozen=True, kw_only=True):
-    """Vectors in the order of the inputs; `usage` is None if the provider does not say."""
+    """Vectors in the order of the inputs; `usage` is None if the provider does not say.
+
+    `raw_usage` is the provider's own count, as it said it.
+    """
 
     vectors: list[list[float]]
     usage: TokenUsage | None = None
+    raw_usage: dict[str, Any] | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -233,8 +237,8 @@ class Provider(Protocol):
         Raises InvalidRequestError if the provider offers none.
         """
 
-    def parse_embeddings(self, bodies: list[bytes]) -> Embeddings:
-        """The vectors in the answers to those calls. Raises ProviderBadReplyError."""
+    def parse_embeddings(self, body: bytes) -> Embeddings:
+        """The vectors in the answer to one of those calls. Raises ProviderBadReplyError."""
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`.

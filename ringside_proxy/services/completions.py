@@ -11,7 +11,8 @@ import orjson
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.domain.tokens import estimate
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.registry import relays
 from ringside_proxy.providers.relay import Relay
@@ -113,17 +114,17 @@ class Completions:
         request = EmbeddingsRequest(
             model=route.ref.model, input=given, params=route.params | params
         )
-        bodies: list[bytes] = []
+        parts: list[Embeddings] = []
         for http_request in provider.build_embeddings_requests(request, route.credentials):
             reply = await self._client.send(route.target, http_request, request_id=request_id)
             if provider.speaks_openai:
                 self._count(route, reply.usage)
                 _require(b'"data"', reply.body, route)
                 return reply.body
-            bodies.append(reply.body)
-        embeddings = provider.parse_embeddings(bodies)
-        self._count(route, embeddings.usage)
-        return orjson.dumps(_embeddings_answer(request, embeddings))
+            part = _counted(provider.parse_embeddings(reply.body), http_request)
+            self._count(route, part.usage)
+            parts.append(part)
+        return orjson.dumps(_embeddings_answer(request, parts))
 
     def _planned(self, call: ChatCall) -> Plan:
         scope, model = provider_states.chat_scope(call.owner), str(call.route.ref)
@@ -245,10 +246,19 @@ def _first_call_id(message: dict[str, Any]) -> str | None:
     return call_id if isinstance(call_id, str) else None
 
 
-def _embeddings_answer(request: EmbeddingsRequest, embeddings: Embeddings) -> dict[str, Any]:
+def _counted(part: Embeddings, asked: HTTPRequest) -> Embeddings:
+    """The answer with what it consumed; where it does not say, the size of what was asked."""
+    if part.usage is not None:
+        return part
+    read = estimate(asked.body.decode())
+    return msgspec.structs.replace(part, usage=TokenUsage(input_tokens=read, is_estimated=True))
+
+
+def _embeddings_answer(request: EmbeddingsRequest, parts: list[Embeddings]) -> dict[str, Any]:
     """OpenAI's answer: base64 of little-endian float32 where that was asked for."""
     is_base64 = request.params.get("encoding_format") == "base64"
-    usage = embeddings.usage or TokenUsage()
+    usage = sum((part.usage for part in parts if part.usage is not None), NO_USAGE)
+    vectors = [vector for part in parts for vector in part.vectors]
     return {
         "object": "list",
         "data": [
@@ -257,7 +267,7 @@ def _embeddings_answer(request: EmbeddingsRequest, embeddings: Embeddings) -> di
                 "index": index,
                 "embedding": _base64(vector) if is_base64 else vector,
             }
-            for index, vector in enumerate(embeddings.vectors)
+            for index, vector in enumerate(vectors)
         ],
         "model": request.model,
         "usage": {"prompt_tokens": usage.input_tokens, "total_tokens": usage.input_tokens},

@@ -404,7 +404,7 @@ def test_there_are_no_embeddings():
     with pytest.raises(InvalidRequestError) as refusal:
         ANTHROPIC.build_embeddings_requests(EmbeddingsRequest(model="m", input="x"), CREDENTIALS)
     with pytest.raises(ProviderBadReplyError):
-        ANTHROPIC.parse_embeddings([])
+        ANTHROPIC.parse_embeddings(b"{}")
 
     assert refusal.value.code == "unsupported_endpoint"
     assert not ANTHROPIC.has_embeddings

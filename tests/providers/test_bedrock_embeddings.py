@@ -69,27 +69,28 @@ def test_tokens_cannot_be_embedded(given):
 
 
 @pytest.mark.parametrize(
-    ("bodies", "expected"),
+    ("body", "expected"),
     [
         (
-            [
-                {"embedding": [1, 2], "inputTextTokenCount": 3},
-                {"embedding": [3], "inputTextTokenCount": 4},
-            ],
-            Embeddings(vectors=[[1, 2], [3]], usage=TokenUsage(input_tokens=7)),
+            {"embedding": [1, 2], "inputTextTokenCount": 3},
+            Embeddings(
+                vectors=[[1, 2]],
+                usage=TokenUsage(input_tokens=3),
+                raw_usage={"inputTextTokenCount": 3},
+            ),
         ),
-        ([{"embedding": [1], "inputTextTokenCount": -3}], Embeddings(vectors=[[1]])),
-        ([{"embeddings": [[1], [2]]}, {"embeddings": [[3]]}], Embeddings(vectors=[[1], [2], [3]])),
-        ([{"embeddings": {"float": [[1], [2]]}}], Embeddings(vectors=[[1], [2]])),
+        ({"embedding": [1], "inputTextTokenCount": -3}, Embeddings(vectors=[[1]])),
+        ({"embeddings": [[1], [2]]}, Embeddings(vectors=[[1], [2]])),
+        ({"embeddings": {"float": [[1], [2]]}}, Embeddings(vectors=[[1], [2]])),
         (
-            [{"embeddings": [{"embeddingType": "TEXT", "embedding": [1]}]}],
+            {"embeddings": [{"embeddingType": "TEXT", "embedding": [1]}]},
             Embeddings(vectors=[[1]]),
         ),
     ],
 )
-def test_vectors_are_found_in_every_shape(bodies, expected):
+def test_vectors_are_found_in_every_shape(body, expected):
     """Titan's, Cohere's two and Nova's; a count that cannot be true is none."""
-    assert BEDROCK.parse_embeddings([orjson.dumps(body) for body in bodies]) == expected
+    assert BEDROCK.parse_embeddings(orjson.dumps(body)) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,5 +98,5 @@ def test_vectors_are_found_in_every_shape(bodies, expected):
 )
 def test_other_shapes_are_bad_replies(body):
     """Nothing is made up."""
-    with pytest.raises(ProviderBadReplyError, match="not documented"):
-        BEDROCK.parse_embeddings([body])
+    with pytest.raises(ProviderBadReplyError, match="not in its documented shape"):
+        BEDROCK.parse_embeddings(body)

@@ -63,18 +63,14 @@ def test_tokens_are_no_input(tokens):
 
 
 def test_embeddings_come_back_in_order():
-    """The vectors of all calls, and the sum of what was billed."""
-    bodies = [
-        orjson.dumps(
-            {"id": "e", "embeddings": {"float": [[n, 0.5]]}, "meta": {"billed_units": {"input_tokens": n}}}
-        )
-        for n in (1, 2)
-    ]  # fmt: skip
+    """The vectors, and what was billed."""
+    billed = {"billed_units": {"input_tokens": 3}}
+    body = orjson.dumps({"id": "e", "embeddings": {"float": [[1, 0.5], [2, 0.5]]}, "meta": billed})
 
-    assert COHERE.parse_embeddings(bodies) == Embeddings(
-        vectors=[[1, 0.5], [2, 0.5]], usage=TokenUsage(input_tokens=3)
+    assert COHERE.parse_embeddings(body) == Embeddings(
+        vectors=[[1, 0.5], [2, 0.5]], usage=TokenUsage(input_tokens=3), raw_usage=billed
     )
-    assert COHERE.parse_embeddings([b'{"embeddings":{"float":[[1]]}}', bodies[0]]).usage is None
+    assert COHERE.parse_embeddings(b'{"embeddings":{"float":[[1]]}}').usage is None
     for bad in (b"{}", b"[", b'{"embeddings":{"float":[["a"]]}}', b"\xff"):
         with pytest.raises(ProviderBadReplyError):
-            COHERE.parse_embeddings([bad])
+            COHERE.parse_embeddings(bad)

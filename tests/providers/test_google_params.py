@@ -372,21 +372,19 @@ def test_embeddings_are_of_text(given):
     assert caught.value.param == "input"
 
 
-def test_embeddings_come_together():
-    """The vectors of all calls in order, each of length 1; usage only if every call told it."""
-    first = b'{"embeddings":[{"values":[0.6,0.8]},{"values":[3,4]}],"usageMetadata":{"promptTokenCount":4}}'
-    second = b'{"embeddings":[{"values":[0,0]}],"usageMetadata":{"promptTokenCount":1}}'
-    silent = b'{"embeddings":[]}'
+def test_embeddings_are_of_length_one():
+    """As OpenAI's are; usage comes with them if it was told."""
+    body = b'{"embeddings":[{"values":[0.6,0.8]},{"values":[3,4]},{"values":[0,0]}],"usageMetadata":{"promptTokenCount":4}}'
 
-    both = Google().parse_embeddings([first, second])
+    told = Google().parse_embeddings(body)
 
-    assert both.vectors == [[0.6, 0.8], [0.6, 0.8], [0, 0]]
-    assert both.usage == TokenUsage(input_tokens=5)
-    assert Google().parse_embeddings([first, silent]).usage is None
+    assert told.vectors == [[0.6, 0.8], [0.6, 0.8], [0, 0]]
+    assert (told.usage, told.raw_usage) == (TokenUsage(input_tokens=4), {"promptTokenCount": 4})
+    assert Google().parse_embeddings(b'{"embeddings":[]}').usage is None
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"embeddings":[{"values":["x"]}]}', b"\xff"])
 def test_embeddings_that_are_none_are_a_bad_reply(body):
     """An answer in another shape is the provider's fault."""
     with pytest.raises(ProviderBadReplyError):
-        Google().parse_embeddings([body])
+        Google().parse_embeddings(body)

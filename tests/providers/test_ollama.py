@@ -357,13 +357,15 @@ def test_embeddings_come_back_in_order():
     """With the count of the prompt, if the server says it."""
     body = b'{"model":"m","embeddings":[[1,0.5],[2,0.5]],"prompt_eval_count":8}'
 
-    assert OLLAMA.parse_embeddings([body]) == Embeddings(
-        vectors=[[1, 0.5], [2, 0.5]], usage=TokenUsage(input_tokens=8)
+    assert OLLAMA.parse_embeddings(body) == Embeddings(
+        vectors=[[1, 0.5], [2, 0.5]],
+        usage=TokenUsage(input_tokens=8),
+        raw_usage={"prompt_eval_count": 8},
     )
-    assert OLLAMA.parse_embeddings([b'{"embeddings":[]}']).usage is None
+    assert OLLAMA.parse_embeddings(b'{"embeddings":[]}').usage is None
     for bad in (b"{}", b"[", b'{"embeddings":[["a"]]}', b"\xff"):
         with pytest.raises(ProviderBadReplyError):
-            OLLAMA.parse_embeddings([bad])
+            OLLAMA.parse_embeddings(bad)
 
 
 def test_ollama_s_own_types_know_what_goes_out():

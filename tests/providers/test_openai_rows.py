@@ -472,7 +472,7 @@ def test_vectors_come_in_the_order_of_the_inputs():
         }
     )
 
-    answer = PROVIDERS["together"].parse_embeddings([body])
+    answer = PROVIDERS["together"].parse_embeddings(body)
 
     assert answer.vectors == [[1.0], [2.0]]
     assert answer.usage == TokenUsage(input_tokens=4)
@@ -482,7 +482,7 @@ def test_vectors_come_in_the_order_of_the_inputs():
 def test_vectors_that_are_none_are_a_bad_reply(body):
     """What cannot be read is not guessed at."""
     with pytest.raises(ProviderBadReplyError):
-        PROVIDERS["mistral"].parse_embeddings([body])
+        PROVIDERS["mistral"].parse_embeddings(body)
 
 
 def mistral_error(status: int, message: Any, kind: str, code: str) -> tuple[int, dict[str, Any]]:

@@ -207,7 +207,7 @@ def test_there_are_no_embeddings():
     with pytest.raises(InvalidRequestError, match="replicate offers no embeddings"):
         REPLICATE.build_embeddings_requests(EmbeddingsRequest(model="m", input="x"), CREDENTIALS)
     with pytest.raises(ProviderBadReplyError):
-        REPLICATE.parse_embeddings([])
+        REPLICATE.parse_embeddings(b"{}")
 
 
 # ---- what follows the creation

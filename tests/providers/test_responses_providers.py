@@ -77,16 +77,17 @@ def test_perplexity_embeds_in_batches_of_signed_bytes():
         {"index": 0, "embedding": b64encode(bytes([127, 255])).decode()},
     ]
     answer = orjson.dumps({"data": rows, "usage": {"prompt_tokens": 3, "total_tokens": 3}})
-    embeddings = PERPLEXITY.parse_embeddings([answer, answer])
-    assert embeddings.vectors == [[127, -1], [1, -128]] * 2
-    assert embeddings.usage == TokenUsage(input_tokens=6)
+    embeddings = PERPLEXITY.parse_embeddings(answer)
+    assert embeddings.vectors == [[127, -1], [1, -128]]
+    assert embeddings.usage == TokenUsage(input_tokens=3)
+    assert embeddings.raw_usage == {"prompt_tokens": 3, "total_tokens": 3}
 
 
 @pytest.mark.parametrize("answer", [b"", b"{}", b'{"data":[{"embedding":"\xc3\xa9"}]}'])
 def test_unusable_embeddings_are_a_bad_reply(answer):
     """What is not in Perplexity's shape is said to be so."""
     with pytest.raises(ProviderBadReplyError):
-        PERPLEXITY.parse_embeddings([answer])
+        PERPLEXITY.parse_embeddings(answer)
 
 
 def test_embeddings_are_refused_where_there_are_none():
@@ -98,7 +99,7 @@ def test_embeddings_are_refused_where_there_are_none():
     with pytest.raises(InvalidRequestError):
         XAI.build_embeddings_requests(EmbeddingsRequest(model="m", input="x"), CREDENTIALS)
     with pytest.raises(ProviderBadReplyError):
-        XAI.parse_embeddings([])
+        XAI.parse_embeddings(b"{}")
 
 
 EFFORT = {"reasoning_effort": "low"}
@@ -197,4 +198,4 @@ def test_openai_passes_the_rest_to_its_chat_row():
         given, CREDENTIALS
     ) == chat.build_embeddings_requests(given, CREDENTIALS)
     answer = b'{"data":[{"embedding":[0.5]}],"usage":{"prompt_tokens":1,"total_tokens":1}}'
-    assert OPENAI_BY_REQUEST.parse_embeddings([answer]).vectors == [[0.5]]
+    assert OPENAI_BY_REQUEST.parse_embeddings(answer).vectors == [[0.5]]
