@@ -63,7 +63,7 @@ class DeliveryEvent(StrEnum):
     RELEASE = "release"
     """Its attempt was cut off, by a crash or a stop, and does not count."""
     ABANDON = "abandon"
-    """Its receiver was disabled."""
+    """Its receiver was disabled, or its time is over."""
     ASK_AGAIN = "ask_again"
 
 

@@ -23,6 +23,11 @@ Prefix = Literal[
     "top",
     "chg",
     "boot",
+    "wh",
+    "del",
+    "lease",
+    "batch",
+    "inst",
 ]
 ID_BYTES: Final = 12
 

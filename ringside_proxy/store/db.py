@@ -24,7 +24,7 @@ from ringside_proxy.domain.errors import OverloadedError, StorageFullError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.store import files
 from ringside_proxy.store.ballast import Ballast
-from ringside_proxy.store.tx import Tx
+from ringside_proxy.store.tx import Topic, Tx
 from ringside_proxy.system import Clock, system_ids
 
 BATCH_ITEMS_MAX: Final = 64
@@ -49,6 +49,7 @@ class _Outcome(NamedTuple):
     result: Any
     error: BaseException | None
     after_commit: list[Callable[[], None]]
+    topics: set[Topic]
 
 
 class Database:
@@ -70,6 +71,7 @@ class Database:
         self._pump: asyncio.Task[None] | None = None
         self._is_closing = False
         self._ballast = Ballast(path)
+        self._listeners: dict[Topic, list[Callable[[], None]]] = {}
         self.is_full = False
         """The disk is full: the store only reads, until there is room again."""
 
@@ -149,6 +151,10 @@ class Database:
             raise RuntimeError("the store is closed")
         return fn(Tx(self._inline, self._clock.now_ms(), self._new_id), *args, **kwargs)
 
+    def listen(self, topic: Topic, wake: Callable[[], None]) -> None:
+        """Have `wake` called on the event loop after each commit in which `topic` was announced."""
+        self._listeners.setdefault(topic, []).append(wake)
+
     @property
     def queue_depth(self) -> int:
         """How many writes wait."""
@@ -204,6 +210,9 @@ class Database:
                     await _on_thread(self._writer, _checkpoint)
                 for item, outcome in zip(batch, outcomes, strict=True):
                     _resolve(item.future, outcome)
+                for topic in set[Topic]().union(*(outcome.topics for outcome in outcomes)):
+                    for wake in self._listeners.get(topic, ()):
+                        asyncio.get_running_loop().call_soon(wake)
         finally:
             self._pump = None
 
@@ -262,15 +271,15 @@ def _run_batch(
                 if not connection.in_transaction:
                     raise  # SQLite gave up the whole transaction (disk full)
                 connection.execute("ROLLBACK TO item")
-                outcomes.append(_Outcome(None, _translated(error), []))
+                outcomes.append(_Outcome(None, _translated(error), [], set()))
             else:
-                outcomes.append(_Outcome(result, None, tx.after_commit))
+                outcomes.append(_Outcome(result, None, tx.after_commit, tx.topics))
             connection.execute("RELEASE item")
         connection.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - nothing was stored: every caller gets the reason
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return [_Outcome(None, _translated(error), [])] * len(calls)
+        return [_Outcome(None, _translated(error), [], set())] * len(calls)
     return outcomes
 
 

@@ -8,11 +8,13 @@ checkpoint.
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ringside_proxy.domain.ids import NewId
 
 Row = tuple[Any, ...]
+Topic = Literal["deliveries", "usage"]
+"""What somebody may wait for: new rows of that kind."""
 
 NEVER_MS: Final = 1 << 62
 
@@ -23,7 +25,7 @@ class Tx:
     `now_ms` is its only time, `new_id` its only randomness.
     """
 
-    __slots__ = ("_connection", "after_commit", "new_id", "now_ms")
+    __slots__ = ("_connection", "after_commit", "new_id", "now_ms", "topics")
 
     def __init__(self, connection: sqlite3.Connection, now_ms: int, new_id: NewId) -> None:
         self._connection = connection
@@ -31,6 +33,11 @@ class Tx:
         self.new_id = new_id
         self.after_commit: list[Callable[[], None]] = []
         """Called on the event loop once the transaction is durable; never if it is not."""
+        self.topics: set[Topic] = set()
+
+    def announce(self, topic: Topic) -> None:
+        """Wake who waits for `topic` (`Database.listen`), once the transaction is durable."""
+        self.topics.add(topic)
 
     def one(self, sql: str, *params: Any) -> Row | None:
         """The first row, or None."""

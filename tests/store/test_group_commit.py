@@ -226,3 +226,26 @@ async def test_closed_store_says_so(path, clock):
         await db.read(keys)
     with pytest.raises(RuntimeError, match="the store is closed"):
         db.get(keys)
+
+
+async def test_announcement_wakes_its_listeners_once_a_commit(db):
+    """After it, for all who announced together; not for one whose write failed."""
+
+    def announce(tx, error=None):
+        tx.announce("usage")
+        if error is not None:
+            raise error
+        return put(tx, tx.new_id("tok"))
+
+    heard = []
+    db.listen("usage", lambda: heard.append(len(db.get(keys))))
+    db.listen("deliveries", lambda: heard.append("deliveries"))
+    async with held(db):
+        tasks = write_all(db, announce, announce, partial(put, key="a"))
+        await queued(db, 3)
+    await asyncio.gather(*tasks)
+    with pytest.raises(ValueError, match="no"):
+        await db.write(announce, ValueError("no"))
+    await db.write(put, "b")
+
+    assert heard == [3]

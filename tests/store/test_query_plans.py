@@ -14,15 +14,28 @@ import pytest
 from ringside_proxy import store as package
 from ringside_proxy.domain.assistants import Assistant
 from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.deliveries import DeliveryState, Reply
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.domain.runs import RunEvent
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services.run_transactions import Ending
-from ringside_proxy.store import assistants, items, run_steps, runs, threads, tokens
+from ringside_proxy.store import (
+    assistants,
+    deliveries,
+    delivery_claims,
+    events,
+    items,
+    run_steps,
+    runs,
+    threads,
+    tokens,
+    webhooks,
+)
 from ringside_proxy.store.paging import bury, clear_tombstones
 from ringside_proxy.store.tokens import TokenRecord
 from tests.store.memory import DEVELOPER, Store
 
+WEBHOOK = "wh_" + "0" * 24
 STATEMENT = re.compile(r"(SELECT|INSERT|UPDATE|DELETE) ")
 CLIENT = Caller(token_id="tok_c", name="client", role="client", customer="customer_1")
 
@@ -45,6 +58,17 @@ EXCEPTIONS = {
     ),
     "ledger.STALE": (["SCAN holds"], "only calls that are out have a row"),
     "ledger.LIVE": (["SCAN holds"], "only calls that are out have a row, and all are counted"),
+    "webhooks.EVERY": (["SCAN webhooks"], "there are at most 100, and all of them are wanted"),
+    "webhooks.COUNT": (["SCAN webhooks"], "there are at most 100, and all of them are counted"),
+    "delivery_claims.RECEIVERS": (
+        ["SCAN webhooks"],
+        "there are at most 100, and each has its turn",
+    ),
+    "deliveries.OF_DISABLED": (["SCAN webhooks"], "there are at most 100; theirs have an index"),
+    "deliveries.WAITING": (
+        ["SCAN deliveries USING COVERING INDEX deliveries_waiting"],
+        "the index holds what is not over, and all of it is counted, on a reader",
+    ),
     "items.OF_STEPS": (
         ["USE TEMP B-TREE FOR ORDER BY"],
         "the sorted rows are those of one run",
@@ -76,6 +100,7 @@ def costly(store, sql):
 
 def fill(store, count):
     """So many of everything; every thread is alike, and has a run that ended after two steps."""
+    store.write(webhooks.insert, WEBHOOK, "https://example.com/hook", ["*"], b"", "whsec_…")
     for number in range(count):
         assistant = Assistant(id=store.new_id("asst"), created_at=0, model="fc:sandbox/echo")
         store.write(assistants.insert, assistant, "customer_1" if number % 2 else "")
@@ -83,6 +108,7 @@ def fill(store, count):
         store.write(bury, store.new_id("gone"), 0, number)
         thread = store.thread({"app": "one", "n": str(number)}, CLIENT if number % 2 else DEVELOPER)
         add_run(store, thread)
+        store.write(events.emit, "customer.created", {"customer": f"customer_{number}"})
 
 
 def token(store):
@@ -176,6 +202,13 @@ def of_last_thread(page, ids):
     return listing
 
 
+def delivery_page(state):
+    return lambda store: (
+        partial(deliveries.page, webhook=store.write(webhooks.get, WEBHOOK), state=state),
+        [row[0] for row in store.rows("SELECT id FROM deliveries ORDER BY seq")],
+    )
+
+
 MESSAGES = "SELECT id FROM items WHERE conversation = ? AND type = 'message' ORDER BY ordinal"
 RUNS = "SELECT id FROM runs WHERE conversation = ? ORDER BY seq"
 STEPS = "SELECT s.id FROM run_steps s JOIN runs r ON r.seq = s.run WHERE r.conversation = ? ORDER BY s.seq"
@@ -208,6 +241,8 @@ LISTINGS = {
     "run steps": of_last_thread(
         lambda tx, query, thread, run_id, run: run_steps.page(tx, run, query), STEPS
     ),
+    "deliveries": delivery_page(None),
+    "deliveries that wait": delivery_page(DeliveryState.PENDING),
 }
 """Every listing: given a store, its page function and the ids that can be cursors."""
 
@@ -308,6 +343,22 @@ def test_run_costs_the_same_in_a_large_store(sizes):
         costs.append(store.steps(runs.by_expiry))
 
     small, large = costs[:4], costs[4:]
+    assert all(more <= 1.25 * less for less, more in zip(small, large, strict=True))
+
+
+def test_delivery_costs_the_same_in_a_large_store(sizes):
+    """Announcing an event, claiming a delivery and ending it: each however many there are."""
+    costs = []
+    for store in sizes:
+        costs.append(store.steps(events.emit, "customer.created", {"customer": "x"}))
+        due = store.write(delivery_claims.claim, {}, "lease_1")
+        costs.append(store.steps(delivery_claims.finish, due.claims[0], Reply(status=200), 1.0))
+        costs.append(store.steps(delivery_claims.finish, due.claims[1], Reply(status=500), 1.0))
+        costs.append(store.steps(delivery_claims.claim, {}, "lease_2"))
+        costs.append(store.steps(deliveries.forget))
+        costs.append(store.steps(events.forget))
+
+    small, large = costs[:6], costs[6:]
     assert all(more <= 1.25 * less for less, more in zip(small, large, strict=True))
 
 
