@@ -24,6 +24,8 @@ _WIDE_WEIGHTS: Final = (
     (bytes(range(0xE3, 0xF0)), 0.70),
     (bytes(range(0xF0, 0xF5)), 2.0),
 )
+BYTES_PER_TOKEN: Final = 4
+"""About how long a token is, for a text that is not looked at."""
 TOKENS_PER_MESSAGE: Final = 4
 """What roles and separators add to each message, about."""
 

@@ -64,6 +64,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     expires_after_ms: int
     messages: list[Item]
     messages_max: int
+    token: str = ""
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +104,7 @@ def create(tx: Tx, thread: ThreadRecord, new: NewRun) -> RunRecord:
         customer=new.customer or thread.customer,
         metadata=new.metadata,
         expires_after_ms=new.expires_after_ms,
+        token=new.token,
     )
     threads.require_room(thread, len(new.messages), new.messages_max)
     if new.messages:

@@ -56,12 +56,17 @@ def insert(
     tx: Tx, new_id: NewId, caller: Caller, new: NewThread, messages_max: int
 ) -> ThreadRecord:
     """Add a thread with its messages, in the transaction of whoever asks."""
-    customer = caller.customer or new.customer or _customer_of(new.metadata)
+    customer = default_customer(caller, new)
     record = threads.insert(tx, new_id("conv"), caller, customer, new.metadata)
     threads.require_room(record, len(new.messages), messages_max)
     if new.messages:
         items.append(tx, record.seq, message_items(tx, new_id, new.messages))
     return msgspec.structs.replace(record, message_count=len(new.messages))
+
+
+def default_customer(caller: Caller, new: NewThread) -> str | None:
+    """Whom runs on the new thread are attributed to if nobody else is named."""
+    return caller.customer or new.customer or _customer_of(new.metadata)
 
 
 def _customer_of(metadata: dict[str, str]) -> str | None:

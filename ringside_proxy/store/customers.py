@@ -15,6 +15,7 @@ COLUMNS: Final = (
 INSERT: Final = "INSERT INTO customers (id, created_ms) VALUES (?, ?) ON CONFLICT (id) DO NOTHING"
 GET: Final = f"SELECT {COLUMNS} FROM customers WHERE id = ?"  # noqa: S608 - fixed fragments
 OWN_BUDGET: Final = "SELECT has_own_budget, monthly_nano FROM customers WHERE id = ?"
+OWN_RATES: Final = "SELECT requests_per_minute, tokens_per_minute FROM customers WHERE id = ?"
 
 _parse = msgspec.json.decode
 
@@ -61,6 +62,13 @@ def cap_of(tx: Tx, customer_id: str, budgets: BudgetSettings) -> Cap | None:
     if row is None:
         return None
     return Cap(row[1], "api") if row[0] else configured_cap(customer_id, budgets)
+
+
+def own_rates(tx: Tx, customer_id: str) -> dict[str, int]:
+    """The rate limits that the API has set for the customer, by their names; others are not there."""
+    row = tx.one(OWN_RATES, customer_id) or (None, None)
+    names = ("requests_per_minute", "tokens_per_minute")
+    return {name: limit for name, limit in zip(names, row, strict=True) if limit is not None}
 
 
 def configured_cap(customer_id: str, budgets: BudgetSettings) -> Cap:

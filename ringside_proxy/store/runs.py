@@ -29,12 +29,12 @@ from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Row, Tx
 
 INSERT: Final = (
-    "INSERT INTO runs (id, conversation, thread_id, assistant_id, customer, status, created_ms, "
-    "expires_ms, settings, metadata) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
+    "INSERT INTO runs (id, conversation, thread_id, assistant_id, customer, token, status, "
+    "created_ms, expires_ms, settings, metadata) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
 )
 COLUMNS: Final = (
     "seq, id, conversation, thread_id, assistant_id, customer, status, created_ms, started_ms, "
-    "expires_ms, ended_ms, settings, metadata, last_error, incomplete_reason, usage"
+    "expires_ms, ended_ms, settings, metadata, last_error, incomplete_reason, usage, token"
 )
 GET: Final = f"SELECT {COLUMNS} FROM runs WHERE id = ?"  # noqa: S608 - fixed fragments
 ACTIVE: Final = (
@@ -44,6 +44,14 @@ ACTIVE: Final = (
 EVERY_ACTIVE: Final = (
     f"SELECT {COLUMNS} FROM runs "  # noqa: S608 - fixed fragments
     "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+)
+COUNT_ACTIVE_MADE_BY: Final = (
+    "SELECT count(*) FROM runs WHERE token = ? "
+    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+)
+COUNT_ACTIVE_IN_NAME_OF: Final = (
+    "SELECT count(*) FROM runs WHERE customer = ? "
+    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
 )
 DUE: Final = (
     "SELECT id, expires_ms FROM runs "
@@ -79,7 +87,10 @@ _parse_usage = msgspec.json.Decoder(TokenUsage).decode
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's row. Times are milliseconds; `ended_ms` is when it became terminal."""
+    """A run's row. Times are milliseconds; `ended_ms` is when it became terminal.
+
+    `token` is the id of the token that made it.
+    """
 
     seq: int
     id: str
@@ -87,6 +98,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     thread_id: str
     assistant_id: str
     customer: str | None
+    token: str = ""
     status: RunStatus
     created_ms: int
     started_ms: int | None = None
@@ -114,6 +126,7 @@ def insert(
     customer: str | None,
     metadata: dict[str, str],
     expires_after_ms: int,
+    token: str = "",
 ) -> RunRecord:
     """Add a queued run, which locks its thread. Raises ConversationLockedError."""
     try:
@@ -124,6 +137,7 @@ def insert(
             thread.thread.id,
             assistant_id,
             customer,
+            token,
             tx.now_ms,
             tx.now_ms + expires_after_ms,
             _encode(settings),
@@ -140,6 +154,7 @@ def insert(
         thread_id=thread.thread.id,
         assistant_id=assistant_id,
         customer=customer,
+        token=token,
         status=RunStatus.QUEUED,
         created_ms=tx.now_ms,
         expires_ms=tx.now_ms + expires_after_ms,
@@ -260,6 +275,18 @@ def active(tx: Tx) -> list[RunRecord]:
     return sorted((_record(row) for row in tx.all(EVERY_ACTIVE)), key=lambda run: run.seq)
 
 
+def count_active_of_token(tx: Tx, token: str) -> int:
+    """How many runs that the token made have not ended."""
+    row = tx.one(COUNT_ACTIVE_MADE_BY, token)
+    return 0 if row is None else int(row[0])
+
+
+def count_active_of_customer(tx: Tx, customer: str) -> int:
+    """How many runs in the customer's name have not ended."""
+    row = tx.one(COUNT_ACTIVE_IN_NAME_OF, customer)
+    return 0 if row is None else int(row[0])
+
+
 def by_expiry(tx: Tx) -> list[tuple[str, int]]:
     """Ids and expiry times (ms) of the active runs that expire first, at most 500."""
     return [(row[0], row[1]) for row in tx.all(DUE)]
@@ -334,4 +361,5 @@ def _record(row: Row) -> RunRecord:
         last_error=None if row[13] is None else _parse_error(row[13]),
         incomplete_reason=row[14],
         usage=None if row[15] is None else _parse_usage(row[15]),
+        token=row[16],
     )
