@@ -23,7 +23,9 @@ REASON: Final = re.compile(r"# long: \S+")
 """Beside a `def`, or in a file's first line: why this one is longer."""
 
 PRINTING: Final = ("cli.py", "demo.py")
-DIALLING: Final = ("providers/client.py", "delivery/worker.py")
+DIALLING: Final = ("providers/client.py", "guarded_client.py")
+"""Calls to whom the owner configured, and calls to whom somebody else named."""
+
 SQL: Final = re.compile(
     r"^\s*(SELECT\s.+|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|REPLACE\s+INTO\s"
     r"|(CREATE|ALTER|DROP)\s+(UNIQUE\s+)?(TABLE|INDEX|VIEW|TRIGGER)\s|PRAGMA\s+\w+|VACUUM\b"

@@ -6,6 +6,7 @@
     │   ├── ProviderNotConfiguredError
     │   ├── ModelPriceUnknownError     a capped customer's call that nobody could price
     │   ├── UnsupportedToolTypeError
+    │   ├── AddressRefusedError        an address that is not dialled on a caller's word
     │   ├── ThreadBusyError            a message while a run is active (400, OpenAI's text)
     │   └── RunStateError              the run is in a state that does not allow this
     ├── NotFoundError
@@ -88,6 +89,12 @@ class UnsupportedToolTypeError(InvalidRequestError):
     """A hosted tool that this proxy does not run."""
 
     default_code = "unsupported_tool_type"
+
+
+class AddressRefusedError(InvalidRequestError):
+    """An address that is not dialled on a caller's word: it is not public, or not HTTP."""
+
+    default_code = "address_not_allowed"
 
 
 class ThreadBusyError(InvalidRequestError):

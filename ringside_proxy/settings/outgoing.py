@@ -1,11 +1,14 @@
 """What is sent out: webhooks, and usage to an upstream."""
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 from msgspec import Meta
 
+from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.settings.field_types import HOUR_S, Address, TimeoutS
+from ringside_proxy.settings.problems import Problem, shown
 from ringside_proxy.settings.values import Secret
 
 EventType = Literal[
@@ -68,6 +71,10 @@ class WebhookSettings(
         ),
     ] = 24.0 * HOUR_S
 
+    def faults(self) -> Iterator[Problem]:
+        """Exceptions to the guard that are none."""
+        return address_faults(self.allow_private)
+
 
 class UpstreamSettings(
     msgspec.Struct, frozen=True, kw_only=True, rename={"flush_interval_s": "flush_interval"}
@@ -84,3 +91,14 @@ class UpstreamSettings(
     flush_interval_s: Annotated[
         TimeoutS, Meta(description="Longest wait before a record is sent.")
     ] = 5.0
+
+
+def address_faults(allow_private: Iterable[str]) -> Iterator[Problem]:
+    """What is wrong in a list of exceptions to the guard of addresses."""
+    for index, entry in enumerate(allow_private):
+        try:
+            AddressRules.of("", [entry])
+        except ValueError:
+            what = f"{shown(entry)} is neither a network, an address nor a host name"
+            remedy = "write 10.0.0.0/8, 127.0.0.1 or hooks.internal"
+            yield Problem(f"allow_private[{index}]", what, remedy)

@@ -22,6 +22,7 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
     errors.ProviderNotConfiguredError: (400, "invalid_request_error", "provider_not_configured"),
     errors.ModelPriceUnknownError: (400, "invalid_request_error", "model_price_unknown"),
     errors.UnsupportedToolTypeError: (400, "invalid_request_error", "unsupported_tool_type"),
+    errors.AddressRefusedError: (400, "invalid_request_error", "address_not_allowed"),
     errors.ThreadBusyError: (400, "invalid_request_error", "conversation_locked"),
     errors.RunStateError: (400, "invalid_request_error", None),
     errors.NotFoundError: (404, "invalid_request_error", None),

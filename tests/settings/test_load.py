@@ -143,6 +143,11 @@ BAD = [
         'did you mean "Europe/Zurich"?',
     ),
     (
+        "webhooks: {allow_private: [10.0.0.0/8, 10.0.0.1/8]}",
+        'webhooks.allow_private[1]: "10.0.0.1/8" is neither a network, an address nor a host name; '
+        "write 10.0.0.0/8, 127.0.0.1 or hooks.internal",
+    ),
+    (
         "budgets: {timezone: Nowhere}",
         'budgets.timezone: "Nowhere" is no time zone that this machine knows; '
         "write a name such as Europe/Zurich",
