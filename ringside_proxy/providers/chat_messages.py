@@ -73,8 +73,13 @@ def instructed(messages: list[Message], instruction: str) -> list[Message]:
     """The messages with an instruction at the end of their leading system text."""
     if messages and messages[0]["role"] in ("system", "developer"):
         first, *rest = messages
-        if isinstance(first.get("content"), str):
-            return [first | {"content": f"{first['content']}\n\n{instruction}"}, *rest]
+        match first.get("content"):
+            case str() as text:
+                return [first | {"content": f"{text}\n\n{instruction}"}, *rest]
+            case list() as parts:
+                return [first | {"content": [*parts, {"type": "text", "text": instruction}]}, *rest]
+            case _:
+                pass
     return [{"role": "system", "content": instruction}, *messages]
 
 

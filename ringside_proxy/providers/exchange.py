@@ -321,8 +321,8 @@ async def begin(
 
 
 def _url(request: HTTPRequest) -> URL | str:
-    """The address as aiohttp wants it; it would rewrite a path, and so break a signature."""
-    if request.sign is None:
+    """The address as aiohttp wants it; it would rewrite a path that is quoted, or break a signature."""
+    if request.sign is None and "%" not in request.url:
         return request.url
     try:
         return URL(request.url, encoded=True)

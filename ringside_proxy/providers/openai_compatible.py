@@ -104,7 +104,9 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
             request.messages,
             self.messages if rules.has_replay else structs.replace(self.messages, replay=None),
             request.model.lower(),
-            reasons_with_tools=built.is_reasoning and "tools" in built.params,
+            # Calls in the history count, also where nothing may be called any more.
+            reasons_with_tools=built.is_reasoning
+            and ("tools" in built.params or any(m["role"] == "tool" for m in request.messages)),
         )
         body: dict[str, Any] = {
             "model": self._full_name(request.model),

@@ -72,6 +72,7 @@ OPENAI: Final = OpenAICompatible(
     abilities=OPENAI_ABILITIES,
     models=OPENAI_MODELS,
     pads_streams=True,
+    needs_json_word=True,
 )
 
 SANDBOX: Final = OpenAICompatible(
@@ -116,6 +117,7 @@ AZURE: Final = OpenAICompatible(
         # Azure writes the version without its point.
         ModelRules(prefixes=("gpt-35",), abilities=_able(NO_SCHEMA, image_urls=False)),
     ),
+    needs_json_word=True,
 )
 
 MISTRAL_SEES: Final = _able(
@@ -290,7 +292,7 @@ FIREWORKS: Final = OpenAICompatible(
         # The default cuts the conversation without a word.
         extra={"context_length_exceeded_behavior": "error"},
     ),
-    messages=MessageRules(replay="reasoning_content"),
+    messages=MessageRules(named_roles=(), replay="reasoning_content"),
     abilities=_able(
         json_object=True,
         json_schema=True,

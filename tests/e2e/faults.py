@@ -10,11 +10,12 @@ from functools import cache
 from typing import Any, Final, NamedTuple
 
 from ringside_proxy.domain import errors
-from tests.e2e.test_nineteen import FOLDERS, KEY, TRANSCRIPTS, TYPES, recorded
 from tests.fakes import Cut, Reset, text_reply
 from tests.providers.test_bedrock_stream import message
+from tests.vendors.recorded import FOLDERS, TRANSCRIPTS, TYPES, recorded
 
 JSON: Final = "application/json"
+KEY: Final = "provider-key-that-nobody-may-see"
 PAYLOAD: Final = re.compile(rb"\{.*\}")
 COUNTS: Final = frozenset({"usage", "usageMetadata", "metrics"})
 COUNT: Final = re.compile(r".*(_count|Count)")

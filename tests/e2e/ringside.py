@@ -38,15 +38,15 @@ class Ringside:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[Ringside]:
-    """Runs a server whose files live in `home`.
+def serving(home: Path, config_text: str = CONFIG) -> Iterator[Ringside]:
+    """Runs a server whose files live in `home`; `{store}` and `{token}` in its config are filled in.
 
     SIGTERM ends it; it has to exit with 0 and to have logged no exception it did not expect.
 
     The environment is bare, so that no provider's key of the machine is picked up.
     """
     config, log = home / "ringside.yaml", home / "ringside.log"
-    config.write_text(CONFIG.format(store=home / "ringside.db", token=TOKEN))
+    config.write_text(config_text.format(store=home / "ringside.db", token=TOKEN))
     with log.open("w") as stderr, _start(config, stderr) as process:
         try:
             yield Ringside(url=_ready_url(process, log), token=TOKEN, process=process, log=log)

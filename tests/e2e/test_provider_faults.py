@@ -37,6 +37,7 @@ from tests.e2e.faults import (
     FAULTS,
     GOOD,
     JSON,
+    KEY,
     REFUSED,
     STALLS,
     Fault,
@@ -46,7 +47,7 @@ from tests.e2e.faults import (
     answer,
     wire,
 )
-from tests.e2e.test_nineteen import KEY, TOKEN
+from tests.e2e.ringside import TOKEN
 from tests.fakes import Cut, Reset
 
 STALL_S: Final = 0.5

@@ -82,8 +82,9 @@ async def test_each_attempt_is_signed_anew(caller, upstream, kind):
     assert times == [began_ms, began_ms + 2000]
 
 
-async def test_signed_address_goes_out_as_it_is(caller):
-    """A path that is written otherwise, if only in its escapes, has another signature."""
+@pytest.mark.parametrize("is_signed", [True, False])
+async def test_quoted_address_goes_out_as_it_is(caller, is_signed):
+    """A path that is written otherwise, if only in its escapes, is another one to some servers."""
     lines: list[bytes] = []
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -94,9 +95,11 @@ async def test_signed_address_goes_out_as_it_is(caller):
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        url = f"http://127.0.0.1:{port}/model/a.b-v1%3A0%2Fc/converse"
+        request = signing(caller, f"http://127.0.0.1:{port}/model/a.b-v1%3A0%2Fc/converse")
+        if not is_signed:
+            request = msgspec.structs.replace(request, sign=None)
         with pytest.raises(ProviderRejectedError):
-            await streamed(caller, signing(caller, url))
+            await streamed(caller, request)
 
     assert lines == [b"POST /model/a.b-v1%3A0%2Fc/converse HTTP/1.1\r\n"]
 

@@ -268,8 +268,20 @@ MISTRAL_CALL = {**CALL, "id": "JVzE51NB8"}
         pytest.param(
             "deepseek",
             [USER, CALLED, RESULT],
-            [USER, CALLED, RESULT],
-            id="reasoning is owed only beside tools",
+            [USER, CALLED | {"reasoning_content": ""}, RESULT],
+            id="reasoning is owed once there are calls",
+        ),
+        pytest.param(
+            "deepseek",
+            [USER, {"role": "assistant", "content": "Hi"}, USER],
+            [USER, {"role": "assistant", "content": "Hi"}, USER],
+            id="reasoning is not owed without calls",
+        ),
+        pytest.param(
+            "fireworks",
+            [USER | {"name": "ann"}],
+            [USER],
+            id="no names where they are not known",
         ),
         pytest.param(
             "together",
