@@ -27,6 +27,7 @@ from ringside_proxy.sandbox import server as sandbox_server
 from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
+from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
@@ -38,6 +39,7 @@ from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.sweeper import Sweeper
 from ringside_proxy.services.threads import Threads
 from ringside_proxy.services.tokens import Tokens, new_token
+from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
 from ringside_proxy.store import files
@@ -166,6 +168,8 @@ async def _assemble(
         runs=runs,
         live_runs=live_runs,
         completions=Completions(db, client, answers, new_id, clock, metrics),
+        customers=Customers(db),
+        wallet=Wallet(db),
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,

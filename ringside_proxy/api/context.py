@@ -11,12 +11,15 @@ from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
+from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.live_runs import LiveRuns
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import Threads
 from ringside_proxy.services.tokens import Tokens
+from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.store.db import Database
+from ringside_proxy.store.ledger import Terms
 from ringside_proxy.telemetry import Metrics
 
 
@@ -30,6 +33,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     runs: Runs
     live_runs: LiveRuns
     completions: Completions
+    customers: Customers
+    wallet: Wallet
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]
@@ -62,6 +67,12 @@ def caller(request: web.Request) -> Caller:
 def snapshot(request: web.Request) -> Snapshot:
     """The configuration as it was when the request came."""
     return request[SNAPSHOT]
+
+
+def terms(request: web.Request) -> Terms:
+    """What that configuration says of money."""
+    settings = request[SNAPSHOT].settings
+    return Terms(budgets=settings.budgets, wallet=settings.wallet)
 
 
 def customer(request: web.Request, user: str | None) -> str | None:

@@ -13,6 +13,7 @@ STATUS_AND_TYPE: Final[dict[type[errors.RingsideError], tuple[int, str]]] = {
     errors.AuthenticationError: (401, "authentication_error"),
     errors.PermissionDeniedError: (403, "permission_error"),
     errors.BillingError: (402, "billing_error"),
+    errors.CustomerExistsError: (409, "conflict_error"),
     errors.ConversationLockedError: (409, "conflict_error"),
     errors.ConversationFullError: (409, "conflict_error"),
     errors.ResponseSchemaValidationFailedError: (422, "invalid_request_error"),

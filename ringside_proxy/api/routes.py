@@ -9,6 +9,7 @@ from ringside_proxy.api import (
     assistants,
     chat,
     compatibility,
+    customers,
     health,
     messages,
     models,
@@ -16,6 +17,8 @@ from ringside_proxy.api import (
     runs,
     threads,
     tokens,
+    usage,
+    wallet,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -32,6 +35,7 @@ class Route(NamedTuple):
 
 THREAD: Final = "/v1/threads/{thread_id}"
 RUN: Final = f"{THREAD}/runs/{{run_id}}"
+CUSTOMER: Final = "/v1/customers/{customer_id}"
 
 ROUTES: Final = (
     Route("POST", "/v1/assistants", assistants.create),
@@ -63,6 +67,18 @@ ROUTES: Final = (
     Route("GET", "/v1/models", models.index),
     Route("GET", "/v1/models/{model:.+}", models.retrieve),
     Route("GET", "/v1/compatibility", compatibility.index),
+    Route("GET", "/v1/customers", customers.index, "developers"),
+    Route("POST", "/v1/customers", customers.create, "developers"),
+    Route("GET", CUSTOMER, customers.retrieve, "developers"),
+    Route("PATCH", CUSTOMER, customers.update, "developers"),
+    Route("POST", CUSTOMER, customers.update, "developers"),
+    Route("DELETE", CUSTOMER, customers.delete, "developers"),
+    Route("GET", f"{CUSTOMER}/usage", usage.of_customer, "developers"),
+    Route("GET", "/v1/usage", usage.index, "developers"),
+    Route("GET", "/v1/usage/records", usage.records, "developers"),
+    Route("GET", "/v1/wallet", wallet.retrieve, "developers"),
+    Route("POST", "/v1/wallet/top_ups", wallet.top_up, "developers"),
+    Route("GET", "/v1/wallet/transactions", wallet.transactions, "developers"),
     Route("POST", "/v1/tokens", tokens.create, "developers"),
     Route("GET", "/v1/tokens", tokens.index, "developers"),
     Route("DELETE", "/v1/tokens/{token_id}", tokens.delete, "developers"),

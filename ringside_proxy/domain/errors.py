@@ -16,6 +16,7 @@
     ├── BillingError
     │   ├── CustomerBudgetExceededError    the customer's cap would be passed
     │   └── WalletExhaustedError
+    ├── CustomerExistsError
     ├── ConversationLockedError        a second run on a busy thread
     ├── ConversationFullError
     ├── RequestTooLargeError
@@ -155,6 +156,13 @@ class WalletExhaustedError(BillingError):
     """The prepaid wallet cannot pay for the call."""
 
     default_code = "wallet_exhausted"
+
+
+class CustomerExistsError(RingsideError):
+    """There is a customer of this id already."""
+
+    default_code = "customer_exists"
+    is_retryable_by_client = False
 
 
 class ConversationLockedError(RingsideError):

@@ -1,17 +1,37 @@
 """Money: integer nano-USD inside, JSON numbers of USD on the wire."""
 
+from decimal import Decimal
 from typing import Final
 
 NANO_PER_USD: Final = 10**9
 PPM: Final = 10**6
 
+AMOUNT_USD_MAX: Final = 10**9
+"""The largest amount that is taken."""
+EXACT_USD_MAX: Final = 2**23
+"""Below it every amount with nine decimals is a float of its own; a larger float only tells
+DIGITS_KEPT digits apart."""
+DIGITS_KEPT: Final = 15
+
 
 def usd(nano_usd: int) -> float:
     """The amount as the wire shows it: a number with at most nine decimals.
 
-    Exact below 9 million USD: a float keeps fifteen digits, and its shortest form is the amount.
+    Exact below EXACT_USD_MAX, where the shortest form of the float is the amount.
     """
     return nano_usd / NANO_PER_USD
+
+
+def nano_usd(amount: float) -> int | None:
+    """An amount of the wire, exactly: the one of which the number is the shortest form.
+
+    None for more than nine decimals, and for more digits than a number so large tells apart.
+    """
+    written = Decimal(repr(amount))
+    if abs(written) >= EXACT_USD_MAX and len(written.normalize().as_tuple().digits) > DIGITS_KEPT:
+        return None
+    nano = written * NANO_PER_USD
+    return int(nano) if nano == nano.to_integral_value() else None
 
 
 def usd_or_null(nano_usd: int | None) -> float | None:

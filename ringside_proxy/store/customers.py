@@ -1,11 +1,15 @@
 """Customers, and what they may spend."""
 
-from typing import Final, Literal
+from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import NotFoundError
+from ringside_proxy.domain.customers import BudgetSource
+from ringside_proxy.domain.errors import CustomerExistsError, NotFoundError
+from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.settings.money import BudgetSettings
+from ringside_proxy.store import events
+from ringside_proxy.store.paging import AMONG_CUSTOMERS, PagedTable, bury
 from ringside_proxy.store.tx import Row, Tx
 
 COLUMNS: Final = (
@@ -16,10 +20,18 @@ INSERT: Final = "INSERT INTO customers (id, created_ms) VALUES (?, ?) ON CONFLIC
 GET: Final = f"SELECT {COLUMNS} FROM customers WHERE id = ?"  # noqa: S608 - fixed fragments
 OWN_BUDGET: Final = "SELECT has_own_budget, monthly_nano FROM customers WHERE id = ?"
 OWN_RATES: Final = "SELECT requests_per_minute, tokens_per_minute FROM customers WHERE id = ?"
+UPDATE: Final = (
+    "UPDATE customers SET name = ?, metadata = ?, has_own_budget = ?, monthly_nano = ?, "
+    "requests_per_minute = ?, tokens_per_minute = ? WHERE id = ?"
+)
+DELETE: Final = "DELETE FROM customers WHERE id = ?"
+FIND: Final = f"SELECT seq, '' FROM customers WHERE id = ? AND ? = {AMONG_CUSTOMERS}"  # noqa: S608 - fixed fragments
+
+LISTED: Final = PagedTable("customer", COLUMNS, "customers", "seq", FIND)
+ANY: Final = "1"
 
 _parse = msgspec.json.decode
-
-BudgetSource = Literal["api", "config", "default"]
+_encode = msgspec.json.Encoder().encode
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,8 +56,58 @@ class Cap(msgspec.Struct, frozen=True):
 
 
 def ensure(tx: Tx, customer_id: str) -> bool:
-    """Make sure that the customer has a row; whether it is a new one."""
-    return tx.run(INSERT, customer_id, tx.now_ms) == 1
+    """Make sure that the customer has a row; whether it is a new one.
+
+    Emits `customer.created` for a new one.
+    """
+    is_new = tx.run(INSERT, customer_id, tx.now_ms) == 1
+    if is_new:
+        events.emit(tx, "customer.created", {"customer": customer_id})
+    return is_new
+
+
+def create(tx: Tx, customer_id: str, changes: dict[str, Any]) -> CustomerRecord:
+    """A new customer with these fields of its record. Raises CustomerExistsError."""
+    if not ensure(tx, customer_id):
+        raise CustomerExistsError(
+            f"There is a customer with id '{customer_id}' already. "
+            f"Change it with PATCH /v1/customers/{customer_id}.",
+            param="id",
+        )
+    return put(tx, customer_id, changes)
+
+
+def put(tx: Tx, customer_id: str, changes: dict[str, Any]) -> CustomerRecord:
+    """The customer with `changes` applied to its record; made if there is none."""
+    ensure(tx, customer_id)
+    changed = msgspec.structs.replace(get(tx, customer_id), **changes)
+    tx.run(
+        UPDATE,
+        changed.name,
+        _encode(changed.metadata).decode(),
+        changed.has_own_budget,
+        changed.monthly_nano,
+        changed.requests_per_minute,
+        changed.tokens_per_minute,
+        customer_id,
+    )
+    return changed
+
+
+def delete(tx: Tx, customer_id: str) -> None:
+    """Remove the customer, and with it what the API set. Raises NotFoundError.
+
+    Its usage stays, and what it has spent: made again, it goes on where it was.
+    """
+    record = get(tx, customer_id)
+    tx.run(DELETE, customer_id)
+    bury(tx, customer_id, AMONG_CUSTOMERS, record.seq)
+
+
+def page(tx: Tx, query: ListQuery) -> tuple[list[CustomerRecord], bool]:
+    """A page of all, and whether more follow."""
+    rows, has_more = LISTED.page(tx, query, ANY, (), AMONG_CUSTOMERS)
+    return [_record(row) for row in rows], has_more
 
 
 def get(tx: Tx, customer_id: str) -> CustomerRecord:
@@ -59,9 +121,16 @@ def get(tx: Tx, customer_id: str) -> CustomerRecord:
 def cap_of(tx: Tx, customer_id: str, budgets: BudgetSettings) -> Cap | None:
     """The customer's cap; None if the customer has no row yet."""
     row = tx.one(OWN_BUDGET, customer_id)
-    if row is None:
-        return None
-    return Cap(row[1], "api") if row[0] else configured_cap(customer_id, budgets)
+    return None if row is None else _cap(customer_id, row[0], row[1], budgets)
+
+
+def cap_of_record(record: CustomerRecord, budgets: BudgetSettings) -> Cap:
+    """The same, of a row that was read."""
+    return _cap(record.id, record.has_own_budget, record.monthly_nano, budgets)
+
+
+def _cap(customer_id: str, has_own: bool, own_nano: int | None, budgets: BudgetSettings) -> Cap:
+    return Cap(own_nano, "api") if has_own else configured_cap(customer_id, budgets)
 
 
 def own_rates(tx: Tx, customer_id: str) -> dict[str, int]:

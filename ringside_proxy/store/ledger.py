@@ -49,7 +49,9 @@ STALE: Final = "SELECT id, created_ms, call FROM holds WHERE created_ms < ? LIMI
 LIVE: Final = "SELECT count(*), min(created_ms) FROM holds"
 
 CLOCK: Final = "SELECT period, seen_ms FROM ledger_clock WHERE id = 1"
-OPEN_PERIOD: Final = "UPDATE ledger_clock SET period = ?, seen_ms = max(seen_ms, ?) WHERE id = 1"
+OPEN_PERIOD: Final = (
+    "UPDATE ledger_clock SET period = ?, seen_ms = max(seen_ms, ?) WHERE id = 1 AND period < ?"
+)
 SEEN: Final = "UPDATE ledger_clock SET seen_ms = ? WHERE id = 1 AND seen_ms < ?"
 
 ENSURE_PERIOD: Final = (
@@ -232,8 +234,13 @@ def spent(tx: Tx, customer: str, period: str) -> Spent:
 
 
 def current_day(tx: Tx, terms: Terms) -> str:
-    """The day that a call would be booked on now; never in a period before the newest."""
-    return _day(tx, terms)[0]
+    """The day that a call would be booked on now; never in a period before the newest.
+
+    Nor in a new one that only a clock opens that cannot be believed.
+    """
+    day, is_believed = _day(tx, terms)
+    newest = _clock(tx)[0]
+    return f"{newest}-01" if newest and not is_believed else day
 
 
 def orphans(tx: Tx, boot: str, limit: int) -> list[OrphanHold]:
@@ -291,13 +298,14 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True):
 def _account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideError:
     cap = None
     if customer is not None:
-        if customers.ensure(tx, customer):
-            events.emit(tx, "customer.created", {"customer": customer})
+        customers.ensure(tx, customer)
         found = customers.cap_of(tx, customer, terms.budgets)
         cap = None if found is None else found.monthly_nano
     credit = wallet.get(tx).available_nano if terms.wallet.enabled else None
-    day, jumped = _day(tx, terms)
-    if jumped and (cap is not None or credit is not None):
+    day, is_believed = _day(tx, terms)
+    if is_believed:
+        tx.run(OPEN_PERIOD, day[:7], tx.now_ms, day[:7])
+    elif cap is not None or credit is not None:
         return ClockJumpError(
             "The machine's clock is more than 35 days ahead of everything stored; no budget is "
             "opened by it. Set the clock, or restart with RINGSIDE_TRUST_CLOCK=1 if it is right.",
@@ -445,17 +453,13 @@ def _unpriced(call: Call) -> ModelPriceUnknownError:
 
 
 def _day(tx: Tx, terms: Terms) -> tuple[str, bool]:
-    """The day a call is booked on, and whether the clock cannot be believed."""
+    """The day a call is booked on, and whether the clock can be believed."""
     day = day_of(tx.now_ms, terms.budgets.timezone)
     period, seen_ms = _clock(tx)
     if day[:7] < period:  # the clock was set back: an old month is not opened again
-        return f"{period}-01", False
-    if day[:7] == period:
-        return day, False
-    if seen_ms and tx.now_ms - seen_ms > CLOCK_JUMP_MS:
-        return day, True
-    tx.run(OPEN_PERIOD, day[:7], tx.now_ms)
-    return day, False
+        return f"{period}-01", True
+    is_ahead = bool(seen_ms) and tx.now_ms - seen_ms > CLOCK_JUMP_MS
+    return day, day[:7] == period or not is_ahead
 
 
 def _clock(tx: Tx) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """Keyset pages: where a page starts is looked up once, then read along an index."""
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -12,11 +13,15 @@ BURY: Final = (
 )
 BURIED: Final = "SELECT position, owner FROM tombstones WHERE id = ? AND parent = ?"
 CLEAR_TOMBSTONES: Final = (
-    "DELETE FROM tombstones WHERE id IN (SELECT id FROM tombstones WHERE deleted_ms < ? LIMIT 500)"
+    "DELETE FROM tombstones WHERE (id, parent) IN "
+    "(SELECT id, parent FROM tombstones WHERE deleted_ms < ? LIMIT 500)"
 )
+POSITION: Final = re.compile(r"[0-9]{1,18}")
 
 NO_PARENT: Final = 0
 """The parent of what stands in no conversation and no run."""
+AMONG_CUSTOMERS: Final = -1
+"""The parent of customers: their ids are not ours, and may be like those of anything else."""
 
 
 class PagedTable:
@@ -24,14 +29,25 @@ class PagedTable:
 
     `columns` and `source` (the table) are SQL fragments of the caller's own
     module; `position` is the column that orders; `find` gives it, and the object's owner, for an
-    id and parent.
+    id and parent. Where callers know positions (`is_numbered`), one is a cursor too, whether
+    anything stands there or not.
     """
 
-    def __init__(self, noun: str, columns: str, source: str, position: str, find: str) -> None:
+    def __init__(
+        self,
+        noun: str,
+        columns: str,
+        source: str,
+        position: str,
+        find: str,
+        *,
+        is_numbered: bool = False,
+    ) -> None:
         self._noun = noun
         self._select = f"SELECT {columns} FROM {source}"  # noqa: S608 - fixed fragments
         self._position = position
         self._find = find
+        self._is_numbered = is_numbered
 
     def page(
         self,
@@ -72,6 +88,8 @@ class PagedTable:
     def _position_of(
         self, tx: Tx, param: str, cursor: str, parent: int, sees: Callable[[str], bool]
     ) -> int:
+        if self._is_numbered and POSITION.fullmatch(cursor):
+            return int(cursor)
         row = tx.one(self._find, cursor, parent) or tx.one(BURIED, cursor, parent)
         if row is None or not sees(row[1]):
             raise no_such_cursor(param, cursor, self._noun)

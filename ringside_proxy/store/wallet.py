@@ -4,10 +4,13 @@ from typing import Any, Final
 
 import msgspec
 
+from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.money import PPM, usd
+from ringside_proxy.domain.wallet import WalletTransaction
 from ringside_proxy.settings.money import WalletSettings
 from ringside_proxy.store import events
-from ringside_proxy.store.tx import Tx
+from ringside_proxy.store.paging import NO_PARENT, PagedTable
+from ringside_proxy.store.tx import Row, Tx
 
 GET: Final = "SELECT balance_nano, reserved_nano FROM wallet WHERE id = 1"
 RESERVE: Final = (
@@ -24,6 +27,10 @@ NOTE: Final = (
     "INSERT INTO wallet_transactions (id, type, amount_nano, balance_nano, note, usage_id, "
     "created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
+COLUMNS: Final = "id, type, amount_nano, balance_nano, note, usage_id, created_ms"
+FIND: Final = "SELECT seq, '' FROM wallet_transactions WHERE id = ? AND ? = 0"
+LISTED: Final = PagedTable("wallet transaction", COLUMNS, "wallet_transactions", "seq", FIND)
+ANY: Final = "1"
 
 
 class WalletRecord(msgspec.Struct, frozen=True):
@@ -94,6 +101,12 @@ def top_up(tx: Tx, nano: int, note: str | None, terms: WalletSettings) -> TopUp:
     )
 
 
+def transaction_page(tx: Tx, query: ListQuery) -> Page[WalletTransaction]:
+    """A page of what moved the balance."""
+    rows, has_more = LISTED.page(tx, query, ANY, (), NO_PARENT)
+    return page_of([_transaction(row) for row in rows], has_more)
+
+
 def wire_object(wallet: WalletRecord, terms: WalletSettings) -> dict[str, Any]:
     """The wallet on the wire and in events; amounts are USD."""
     return {
@@ -104,6 +117,18 @@ def wire_object(wallet: WalletRecord, terms: WalletSettings) -> dict[str, Any]:
         "low_balance_usd": usd(terms.low_balance_nano_usd),
         "markup_percent": terms.markup_ppm * 100 / PPM,
     }
+
+
+def _transaction(row: Row) -> WalletTransaction:
+    return WalletTransaction(
+        id=row[0],
+        type=row[1],
+        amount_usd=usd(row[2]),
+        balance_usd=usd(row[3]),
+        note=row[4],
+        usage_id=row[5],
+        created_at=row[6] // 1000,
+    )
 
 
 def _add(tx: Tx, nano: int) -> int:

@@ -207,6 +207,7 @@ PATH_IDS: Final = {
     "run_id": "run_" + "0" * 24,
     "step_id": "step_" + "0" * 24,
     "token_id": "tok_" + "0" * 24,
+    "customer_id": "nobody",
     "model:.+": "fc:sandbox/nothing",
 }
 """Well-formed ids of nothing."""

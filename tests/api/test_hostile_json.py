@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.api import bodies
+from ringside_proxy.api.customers import CreateCustomer, ModifyCustomer
 from ringside_proxy.api.routes import ROUTES
 from ringside_proxy.api.tokens import CreateToken
+from ringside_proxy.api.wallet import CreateTopUp
 from tests.api.rig import ECHO, FUNCTION, PATH_IDS, Answer, Ringside, exchange, path_of, serving
 
 BODY_OF: Final[dict[str, type[msgspec.Struct]]] = {
@@ -32,6 +34,9 @@ BODY_OF: Final[dict[str, type[msgspec.Struct]]] = {
     "/v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs": bodies.SubmitToolOutputs,
     "/v1/chat/completions": bodies.ChatCompletion,
     "/v1/embeddings": bodies.Embeddings,
+    "/v1/customers": CreateCustomer,
+    "/v1/customers/{customer_id}": ModifyCustomer,
+    "/v1/wallet/top_ups": CreateTopUp,
     "/v1/tokens": CreateToken,
 }
 POSTS: Final = [route for route in ROUTES if route.method == "POST" and route.path in BODY_OF]
@@ -123,6 +128,9 @@ def valid(route_path: str, ids: dict[str, str]) -> dict[str, Any]:
         },
         "/v1/chat/completions": {"model": ECHO, "messages": [{"role": "user", "content": "hi"}]},
         "/v1/embeddings": {"model": "fc:sandbox/embed", "input": ["x"]},
+        "/v1/customers": {"id": "c", "name": "n", "monthly_budget_usd": 0.1},
+        "/v1/customers/{customer_id}": {"rate_limits": {"requests_per_minute": 1}},
+        "/v1/wallet/top_ups": {"amount_usd": 0.1, "note": "n"},
         "/v1/tokens": {"name": "n", "role": "client", "customer": "c"},
     }.get(route_path, {"metadata": {"a": "b"}})
 
@@ -233,9 +241,8 @@ def test_every_route_that_reads_a_body_is_attacked() -> None:
 def test_hostile_paths_and_queries_are_answered(target: Target, route: Any) -> None:
     """Ids and parameters of any characters are a 200 or in the 400s."""
     text = st.one_of(st.sampled_from(WORDS), st.text(st.characters(), max_size=12))
-    names = st.sampled_from(
-        ("limit", "order", "after", "before", "run_id", "include[]", "supports")
-    )
+    words = "limit order after before run_id include[] supports from to group_by group_by[]"
+    names = st.sampled_from((*words.split(), "customer", "model", "provider"))
     queries = st.lists(st.tuples(st.one_of(names, st.just("metadata[k]"), text), text), max_size=4)
 
     @settings(HOSTILE, max_examples=60)

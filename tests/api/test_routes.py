@@ -25,7 +25,9 @@ from tests.fakes import FakeClock
 
 GUARDED: Final = [route for route in ROUTES if route.open_to != "everybody"]
 WITH_BODY: Final = [
-    route for route in GUARDED if route.method == "POST" and not route.path.endswith("/cancel")
+    route
+    for route in GUARDED
+    if route.method in ("POST", "PATCH") and not route.path.endswith("/cancel")
 ]
 WITHOUT_TOKEN: Final = {
     "none": {},
@@ -146,7 +148,7 @@ async def test_malformed_json_is_refused_on_every_route_that_reads_a_body(
     api: Caller, body: bytes
 ) -> None:
     """JSON is checked first: before the fields, and before whether the object exists."""
-    answers = [await api.post(path_of(route), data=body) for route in WITH_BODY]
+    answers = [await api.call(route.method, path_of(route), data=body) for route in WITH_BODY]
 
     assert {answer.status for answer in answers} == {400}
     assert {answer.error["type"] for answer in answers} == {"invalid_request_error"}
@@ -158,7 +160,7 @@ async def test_a_body_that_is_no_object_is_refused_on_every_route_that_reads_one
     api: Caller, body: bytes
 ) -> None:
     """Any other JSON value is an invalid type."""
-    answers = [await api.post(path_of(route), data=body) for route in WITH_BODY]
+    answers = [await api.call(route.method, path_of(route), data=body) for route in WITH_BODY]
 
     assert {(a.status, a.error["code"]) for a in answers} == {(400, "invalid_type")}
 
@@ -169,9 +171,11 @@ async def test_a_field_is_checked_before_the_object_is_looked_up(api: Caller) ->
         route for route in WITH_BODY if route.path not in ("/v1/chat/completions", "/v1/embeddings")
     ]
     filled = {"model": ECHO, "role": "user", "content": "x", "assistant_id": "asst_1"}
-    filled |= {"name": "x", "tool_outputs": []}
+    filled |= {"name": "x", "tool_outputs": [], "id": "x", "amount_usd": 1}
 
-    answers = [await api.post(path_of(route), filled | {"zzz": 1}) for route in closed]
+    answers = [
+        await api.call(route.method, path_of(route), filled | {"zzz": 1}) for route in closed
+    ]
 
     assert {(a.status, a.error["code"]) for a in answers} == {(400, "unknown_parameter")}
 
@@ -185,8 +189,12 @@ async def test_a_body_past_the_limit_is_413_on_every_route_that_reads_one(tmp_pa
 
     async with serving(tmp_path, server=ServerSettings(port=0, max_body_bytes=1024)) as ringside:
         api = ringside.developer
-        announced = [await api.post(path_of(route), data=b" " * 1025) for route in WITH_BODY]
-        streamed = [await api.post(path_of(route), data=chunked()) for route in WITH_BODY]
+        announced = [
+            await api.call(route.method, path_of(route), data=b" " * 1025) for route in WITH_BODY
+        ]
+        streamed = [
+            await api.call(route.method, path_of(route), data=chunked()) for route in WITH_BODY
+        ]
         within = await api.post("/v1/threads", data=b"{}".ljust(1024))
 
     answers = announced + streamed
@@ -239,6 +247,8 @@ async def test_a_thread_id_of_another_kind_is_refused_below_threads(api: Caller)
         ("/v1/threads/{thread}/runs/{}", "run"),
         ("/v1/threads/{thread}/runs/{run}/steps/{}", "run step"),
         ("/v1/tokens/{}", "token"),
+        ("/v1/customers/{}", "customer"),
+        ("/v1/customers/{}/usage", "customer"),
     ],
 )
 @pytest.mark.parametrize("given", ["step_123", "x", "' OR 1=1 --", "ü\u2028", "%", "a" * 4000])

@@ -1,65 +1,20 @@
 """Nobody sees or changes what is another's, on any route."""
 
-from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
 
-from ringside_proxy.api.routes import ROUTES, Route
-from tests.api.rig import CLIENT_A, CLIENT_B, DEVELOPER, Caller, Ringside, path_of, rows
+from ringside_proxy.api.routes import ROUTES
+from tests.api.rig import Caller, Ringside, path_of, rows
+from tests.api.tenants import TOKENS, body_for, world_of
 
-TOKENS: Final = {"developer": DEVELOPER, "a": CLIENT_A, "b": CLIENT_B}
 OBJECT_ROUTES: Final = [
     route
     for route in ROUTES
-    if "{" in route.path and not route.path.startswith(("/v1/models", "/v1/tokens"))
+    if "{" in route.path and route.open_to == "tokens" and not route.path.startswith("/v1/models")
 ]
 REFUSED_BY_STATE: Final = {"cancel", "submit_tool_outputs"}
 """The runs of these tests are over."""
-
-
-@dataclass(frozen=True)
-class World:
-    """What one caller made: the ids, by their names in paths."""
-
-    caller: Caller
-    ids: dict[str, str]
-
-    async def look(self) -> list[Any]:
-        """Everything in it, as its owner sees it."""
-        thread = f"/v1/threads/{self.ids['thread_id']}"
-        run = f"{thread}/runs/{self.ids['run_id']}"
-        paths = ["/v1/assistants", "/v1/threads", thread, f"{thread}/messages"]
-        paths += [f"{thread}/runs", f"{run}/steps", f"/v1/assistants/{self.ids['assistant_id']}"]
-        return [(await self.caller.get(path)).json for path in paths]
-
-
-async def world_of(caller: Caller) -> World:
-    """An assistant, and a thread with a message and a finished run."""
-    assistant, thread = await caller.assistant(), await caller.thread("hello")
-    run = await caller.run(thread, assistant)
-    messages = await caller.get(f"/v1/threads/{thread}/messages?order=asc")
-    steps = await caller.get(f"/v1/threads/{thread}/runs/{run['id']}/steps")
-    ids = {
-        "assistant_id": assistant,
-        "thread_id": thread,
-        "run_id": run["id"],
-        "message_id": messages.json["data"][0]["id"],
-        "step_id": steps.json["data"][0]["id"],
-    }
-    return World(caller, ids)
-
-
-def body_for(route: Route, assistant_id: str) -> Any:
-    """A body that the route accepts."""
-    if route.method != "POST":
-        return None
-    return {
-        "messages": {"role": "user", "content": "intruder"},
-        "runs": {"assistant_id": assistant_id, "stream": True},
-        "submit_tool_outputs": {"tool_outputs": []},
-        "cancel": None,
-    }.get(route.path.rpartition("/")[2], {"metadata": {"changed": "yes"}})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,18 @@ from ringside_proxy.domain.runs import RunEvent
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services.run_assembler import CompleteStep
 from ringside_proxy.services.run_transactions import Ending
-from ringside_proxy.store import assistants, items, run_steps, runs, threads
+from ringside_proxy.settings.money import WalletSettings
+from ringside_proxy.store import (
+    accounts,
+    assistants,
+    customers,
+    items,
+    run_steps,
+    runs,
+    threads,
+    wallet,
+)
+from ringside_proxy.store.ledger import Terms
 from tests.store.memory import DEVELOPER
 
 
@@ -61,6 +72,26 @@ class ThreadsByMetadata(Threads):
     def page(self, query):
         """A page."""
         return self.store.write(threads.page, DEVELOPER, query, {"app": "one"})
+
+
+class Customers(Assistants):
+    """Customers."""
+
+    noun = "customer"
+
+    def make(self):
+        """A new one, at the end; gives its id."""
+        name = self.store.new_id("customer")
+        self.store.write(customers.create, name, {})
+        return name
+
+    def page(self, query):
+        """A page."""
+        return self.store.write(accounts.page, query, Terms())
+
+    def delete(self, name):
+        """Removes one."""
+        self.store.write(customers.delete, name)
 
 
 class Messages(Assistants):
@@ -124,6 +155,20 @@ class Runs(Messages):
         return self.store.write(runs.page, self.thread, query)
 
 
+class WalletTransactions(Assistants):
+    """What moved the wallet: top-ups alone, which a page shows like charges."""
+
+    noun = "wallet transaction"
+
+    def make(self):
+        """A new one, at the end; gives its id."""
+        return self.store.write(wallet.top_up, 1, None, WalletSettings()).id
+
+    def page(self, query):
+        """A page."""
+        return self.store.write(wallet.transaction_page, query)
+
+
 class RunSteps(MessagesOfRun):
     """A run's steps."""
 
@@ -139,5 +184,5 @@ class RunSteps(MessagesOfRun):
         return self.store.write(run_steps.page, self.run.seq, query)
 
 
-DELETABLE = [Assistants, Threads, ThreadsByMetadata, Messages, MessagesOfRun]
-KINDS = [*DELETABLE, Runs, RunSteps]
+DELETABLE = [Assistants, Threads, ThreadsByMetadata, Customers, Messages, MessagesOfRun]
+KINDS = [*DELETABLE, Runs, RunSteps, WalletTransactions]

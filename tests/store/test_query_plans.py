@@ -7,7 +7,9 @@ limit), the cost is counted in steps of SQLite's machine, which are the same on 
 import importlib
 import pkgutil
 import re
+from datetime import date
 from functools import partial
+from itertools import permutations
 
 import pytest
 
@@ -15,12 +17,18 @@ from ringside_proxy import store as package
 from ringside_proxy.domain.assistants import Assistant
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.deliveries import DeliveryState, Reply
+from ringside_proxy.domain.ledger import Call
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.domain.runs import RunEvent
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.domain.usage_reports import DIMENSIONS, ReportQuery
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services.run_transactions import Ending
+from ringside_proxy.settings.money import WalletSettings
 from ringside_proxy.store import (
+    accounts,
     assistants,
+    customers,
     deliveries,
     delivery_claims,
     events,
@@ -29,10 +37,15 @@ from ringside_proxy.store import (
     runs,
     threads,
     tokens,
+    usage,
+    usage_reports,
+    wallet,
     webhooks,
 )
+from ringside_proxy.store.ledger import Terms
 from ringside_proxy.store.paging import bury, clear_tombstones
 from ringside_proxy.store.tokens import TokenRecord
+from ringside_proxy.store.usage import Consumed
 from tests.store.memory import DEVELOPER, Store
 
 WEBHOOK = "wh_" + "0" * 24
@@ -106,9 +119,31 @@ def fill(store, count):
         store.write(assistants.insert, assistant, "customer_1" if number % 2 else "")
         store.write(tokens.insert, token(store))
         store.write(bury, store.new_id("gone"), 0, number)
+        spend(store, f"customer_{number}", f"2025-{1 + number % 12:02}-01")
         thread = store.thread({"app": "one", "n": str(number)}, CLIENT if number % 2 else DEVELOPER)
         add_run(store, thread)
         store.write(events.emit, "customer.created", {"customer": f"customer_{number}"})
+
+
+def spend(store, customer, day):
+    """A call of the customer, on that day."""
+    call = Call(
+        kind="run",
+        model="fc:openai/m",
+        requested_model="slot:m",
+        provider="openai",
+        token="tok",
+        customer=customer,
+    )
+    priced = Consumed(
+        usage=TokenUsage(output_tokens=1),
+        provider_cost_nano=1,
+        markup_nano=0,
+        price_source="test",
+    )
+    store.write(customers.ensure, customer)
+    store.write(usage.record, store.new_id("use"), day, call, priced, None)
+    store.write(wallet.charge, 1, store.new_id("use"), WalletSettings())
 
 
 def token(store):
@@ -213,7 +248,21 @@ MESSAGES = "SELECT id FROM items WHERE conversation = ? AND type = 'message' ORD
 RUNS = "SELECT id FROM runs WHERE conversation = ? ORDER BY seq"
 STEPS = "SELECT s.id FROM run_steps s JOIN runs r ON r.seq = s.run WHERE r.conversation = ? ORDER BY s.seq"
 
+RECORDS = "SELECT id FROM usage_records ORDER BY sequence"
+
 LISTINGS = {
+    "customers": lambda store: (
+        partial(accounts.page, terms=Terms()),
+        [row[0] for row in store.rows("SELECT id FROM customers ORDER BY seq")],
+    ),
+    "wallet transactions": lambda store: (
+        wallet.transaction_page,
+        [row[0] for row in store.rows("SELECT id FROM wallet_transactions ORDER BY seq")],
+    ),
+    "usage records": lambda store: (
+        usage_reports.record_page,
+        [row[0] for row in store.rows(RECORDS)],
+    ),
     "assistants": lambda store: (
         partial(assistants.page, caller=DEVELOPER),
         [row[0] for row in store.rows("SELECT id FROM assistants ORDER BY seq")],
@@ -278,11 +327,66 @@ def test_listing_walks_an_index(filled, name, order, has_after, has_before):
     [listed] = [sql for sql in made if " LIMIT " in sql]
     walks = costly(filled, listed)
 
-    from_an_end = {"assistants": "SCAN assistants"}
+    from_an_end = {
+        "assistants": "SCAN assistants",
+        "customers": "SCAN customers",
+        "wallet transactions": "SCAN wallet_transactions",
+        "usage records": "SCAN usage_records",
+    }
     if name == "threads":
         from_an_end[name] = "SCAN c USING INDEX conversations_live"
     may_walk = name in from_an_end and not (has_after or has_before)
     assert walks == ([from_an_end[name]] if may_walk else [])
+
+
+REPORTS = [
+    ReportQuery(
+        first_day=date(2025, 3, 1),
+        last_day=date(2025, 4, 30),
+        group_by=group_by,
+        customer=customer,
+        model=model,
+    )
+    for count in (1, 2, 5)
+    for group_by in permutations(DIMENSIONS, count)
+    for customer in (None, "customer_2")
+    for model in (None, "fc:openai/m")
+]
+
+
+def planned(store, query):
+    """The plan of a report, and how many steps it takes."""
+    made = []
+    store.connection.set_trace_callback(made.append)
+    store.write(usage_reports.report, query, Terms())
+    store.connection.set_trace_callback(None)
+    [summed] = [sql for sql in made if "sum(" in sql]
+    return [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN {summed}")]
+
+
+@pytest.mark.parametrize("query", REPORTS, ids=lambda q: f"{'-'.join(q.group_by)}-{q.customer}")
+def test_report_reads_the_days_it_is_about(filled, query):
+    """Whatever it sums by: one search of the daily sums, by day or by customer and day."""
+    searched, *rest = planned(filled, query)
+
+    by_customer = "INDEX usage_days_of_customer (customer=? AND day>? AND day<?)"
+    by_day = "PRIMARY KEY (day>? AND day<?)"
+    assert searched == f"SEARCH usage_days USING {by_customer if query.customer else by_day}"
+    assert all(line.startswith("USE TEMP B-TREE FOR") for line in rest)
+
+
+def test_report_costs_the_same_in_a_long_history(sizes):
+    """A customer's days, or a few days of all, are as quick to find among many as among few."""
+    costs = []
+    for store in sizes:
+        day = date(2031, 1, 1)
+        spend(store, "customer_2", day.isoformat())
+        for customer in (None, "customer_2"):
+            query = ReportQuery(first_day=day, last_day=day, customer=customer)
+            costs.append(store.steps(usage_reports.report, query, Terms()))
+
+    small, large = costs[:2], costs[2:]
+    assert all(more <= 1.25 * less for less, more in zip(small, large, strict=True))
 
 
 @pytest.fixture(scope="module")
