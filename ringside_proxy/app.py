@@ -153,6 +153,7 @@ async def _assemble(
     settings = snapshot.settings
     tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
     tokens.load(settings.auth.tokens)
+    stack.push_async_callback(tokens.save_uses)
     answers = Answers(client, new_id, Schemas())
     executor = RunExecutor(db, answers, new_id, clock)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
@@ -180,7 +181,7 @@ async def _assemble(
     proxy = Proxy(services, traffic)
     await runs.recover(snapshot.router)
     sweeper = Sweeper(db, runs, clock, woken)
-    for work in (sweeper.run(), _watch_loop(db, metrics, clock)):
+    for work in (sweeper.run(), tokens.run(), _watch_loop(db, metrics, clock)):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     if not len(tokens) and settings.auth.required:
         logger.warning(

@@ -1,5 +1,6 @@
 """/v1/tokens: Ringside's own; developers only."""
 
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -65,8 +66,22 @@ async def index(request: web.Request) -> web.Response:
     query = decode_query(request.query, ListQuery)
     minted = await services(request).db.read(store.every)
     configured = snapshot(request).settings.auth.tokens
-    every = [*map(_minted, reversed(minted)), *map(_configured, configured)]
+    every = token_objects(minted, configured, services(request).tokens.used_ms)
     return json_response(page_of_all(every, query, "token"))
+
+
+def token_objects(
+    minted: Sequence[TokenRecord],
+    configured: Iterable[TokenSettings],
+    used_ms: Callable[[str], int | None],
+) -> list[TokenObject]:
+    """Every token: those minted (given oldest first) newest first, then the configuration's."""
+    every = [*map(_minted, reversed(minted)), *map(_configured, configured)]
+    return [
+        msgspec.structs.replace(token, last_used_at=ms // 1000) if ms is not None else token
+        for token in every
+        for ms in (used_ms(token.id),)
+    ]
 
 
 def _minted(record: TokenRecord) -> TokenObject:

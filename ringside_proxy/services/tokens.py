@@ -1,8 +1,15 @@
-"""Tokens: who may call. Looked up in memory by hash; the tokens themselves are kept nowhere."""
+"""Tokens: who may call. Looked up in memory by hash; the tokens themselves are kept nowhere.
 
+When a token was last used is known in memory at once and in the store within a minute: a request
+must not cost a write.
+"""
+
+import asyncio
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final, Literal
 
 import msgspec
@@ -12,6 +19,7 @@ from ringside_proxy.domain.errors import (
     AuthenticationError,
     InvalidRequestError,
     PermissionDeniedError,
+    RingsideError,
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.settings.schema import TokenSettings
@@ -19,6 +27,9 @@ from ringside_proxy.store import tokens
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tokens import TokenRecord
 from ringside_proxy.system import Clock
+from ringside_proxy.telemetry import fields
+
+logger = logging.getLogger(__name__)
 
 TOKEN_PREFIX: Final = "ko_"  # noqa: S105 - how all tokens begin
 TOKEN_BYTES: Final = 32
@@ -26,6 +37,8 @@ BASE62: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 TOKEN_DIGITS: Final = 43
 """Base-62 digits that hold 32 bytes."""
 SHOWN_CHARACTERS: Final = 4
+USES_SAVED_EVERY_S: Final = 60.0
+USES_PER_WRITE: Final = 500
 
 ANYBODY: Final = Caller(token_id="anybody", name="anybody")  # noqa: S106 - not a secret
 """Who calls where no token is required."""
@@ -52,6 +65,8 @@ class Tokens:
         self._clock = clock
         self._is_required = is_required
         self._entries: dict[str, _Entry] = {}
+        self._used_ms: dict[str, int] = {}
+        self._unsaved: set[str] = set()
 
     def load(self, configured: Iterable[TokenSettings]) -> None:
         """Take in the configuration's tokens and the store's."""
@@ -59,6 +74,7 @@ class Tokens:
         for record in self._db.get(tokens.every):
             entries[record.sha256] = _entry(record)
         self._entries = entries
+        self._used_ms = self._db.get(tokens.uses) | self._used_ms
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,6 +93,8 @@ class Tokens:
             and (self._clock.now_ms() >= entry.expires_ms)
         )
         if entry is not None and not is_expired:
+            self._used_ms[entry.caller.token_id] = self._clock.now_ms()
+            self._unsaved.add(entry.caller.token_id)
             return entry.caller
         if not self._is_required:
             return ANYBODY
@@ -109,6 +127,31 @@ class Tokens:
         """End a minted token, at once. Raises NotFoundError."""
         record = await self._db.write(tokens.delete, token_id)
         self._entries.pop(record.sha256, None)
+        self._used_ms.pop(token_id, None)
+        self._unsaved.discard(token_id)
+
+    def used_ms(self, token_id: str) -> int | None:
+        """When the token was last used; None if it never was."""
+        return self._used_ms.get(token_id)
+
+    async def run(self, every_s: float = USES_SAVED_EVERY_S) -> None:
+        """Save uses until cancelled."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.save_uses()
+
+    async def save_uses(self) -> None:
+        """Store the uses that are not stored yet; what cannot be now is tried again later."""
+        while self._unsaved:
+            batch = set(islice(self._unsaved, USES_PER_WRITE))
+            self._unsaved -= batch
+            used = {token_id: self._used_ms[token_id] for token_id in batch}
+            try:
+                await self._db.write(tokens.note_uses, used)
+            except RingsideError as error:
+                self._unsaved |= batch & self._used_ms.keys()
+                logger.warning("uses of tokens not stored yet", extra=fields(code=error.code))
+                return
 
 
 def require_developer(caller: Caller) -> None:

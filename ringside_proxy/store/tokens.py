@@ -1,5 +1,6 @@
-"""Minted tokens: only their hashes are kept."""
+"""Minted tokens: only their hashes are kept; and when a token was last used."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -15,6 +16,13 @@ COLUMNS: Final = "id, name, role, customer, sha256, created_ms, expires_ms"
 ALL: Final = f"SELECT {COLUMNS} FROM api_tokens ORDER BY seq"  # noqa: S608 - fixed fragments
 GET: Final = f"SELECT {COLUMNS} FROM api_tokens WHERE id = ?"  # noqa: S608 - fixed fragments
 DELETE: Final = "DELETE FROM api_tokens WHERE id = ?"
+
+USES: Final = "SELECT token_id, used_ms FROM token_uses"
+NOTE_USE: Final = (
+    "INSERT INTO token_uses (token_id, used_ms) VALUES (?, ?) "
+    "ON CONFLICT (token_id) DO UPDATE SET used_ms = max(used_ms, excluded.used_ms)"
+)
+FORGET_USE: Final = "DELETE FROM token_uses WHERE token_id = ?"
 
 
 class TokenRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,7 +62,19 @@ def delete(tx: Tx, token_id: str) -> TokenRecord:
     if row is None:
         raise NotFoundError.of("token", token_id)
     tx.run(DELETE, token_id)
+    tx.run(FORGET_USE, token_id)
     return _record(row)
+
+
+def uses(tx: Tx) -> dict[str, int]:
+    """When each token was last used (ms), by its id; those of the configuration too."""
+    return dict(tx.all(USES))
+
+
+def note_uses(tx: Tx, used_ms: Mapping[str, int]) -> None:
+    """Keep when tokens were used."""
+    for token_id, ms in used_ms.items():
+        tx.run(NOTE_USE, token_id, ms)
 
 
 def _record(row: Row) -> TokenRecord:

@@ -1,5 +1,6 @@
 """Tokens: made once, shown once, kept as hashes; what the role of one opens."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from ringside_proxy.api.routes import ROUTES
 from ringside_proxy.services.tokens import hash_token
+from ringside_proxy.store.db import WAITING_ITEMS_MAX
 from tests.api.rig import CLIENT_A, DEVELOPER, Caller, Ringside, exchange, path_of, rows, serving
 from tests.fakes import FakeClock
+from tests.store.writing import held
 
 FIELDS: Final = [
     "id",
@@ -92,13 +95,14 @@ async def test_a_token_that_makes_no_sense_is_refused(
     api: Caller, body: dict[str, Any], param: str, code: str
 ) -> None:
     """The answer names the field, and no token is made."""
-    before = (await api.get("/v1/tokens")).json
+    before = (await api.get("/v1/tokens")).json["data"]
 
     answer = await api.post("/v1/tokens", body)
 
+    after = (await api.get("/v1/tokens")).json["data"]
     assert answer.status == 400
     assert (answer.error["param"], answer.error["code"]) == (param, code)
-    assert (await api.get("/v1/tokens")).json == before
+    assert [token["id"] for token in after] == [token["id"] for token in before]
 
 
 async def test_a_token_of_the_configuration_is_listed_and_cannot_be_revoked(api: Caller) -> None:
@@ -140,6 +144,128 @@ async def test_tokens_survive_a_restart(tmp_path: Path) -> None:
         ]
 
     assert [answer.status for answer in answers] == [200, 401]
+
+
+async def test_a_token_says_when_it_was_last_used(tmp_path: Path) -> None:
+    """To the second and at once, of minted and of configured tokens; never used is null."""
+    clock = FakeClock()
+    async with serving(tmp_path, clock) as ringside:
+        made = await ringside.developer.make("/v1/tokens", {"name": "x"})
+        clock.advance(100)
+        await ringside.developer.using(made["token"]).get("/v1/models")
+        clock.advance(50)
+        listed = (await ringside.developer.get("/v1/tokens")).json["data"]
+
+    start = made["created_at"]
+    assert made["last_used_at"] is None
+    assert [(token["name"], token["last_used_at"]) for token in listed] == [
+        ("x", start + 100),
+        ("app", start + 150),
+        ("a", None),
+        ("b", None),
+    ]
+
+
+async def test_a_refused_token_is_not_used(tmp_path: Path) -> None:
+    """Expired, it keeps the time when it last opened something."""
+    clock = FakeClock()
+    async with serving(tmp_path, clock) as ringside:
+        made = await ringside.developer.make("/v1/tokens", {"name": "x", "expires_in": 10})
+        await ringside.developer.using(made["token"]).get("/v1/models")
+        clock.advance(20)
+        refused = await ringside.developer.using(made["token"]).get("/v1/models")
+        listed = (await ringside.developer.get("/v1/tokens")).json["data"]
+
+    assert refused.status == 401
+    assert listed[0]["last_used_at"] == made["created_at"]
+
+
+async def test_uses_survive_a_restart(tmp_path: Path) -> None:
+    """What was used last before the stop is still told after it."""
+    clock = FakeClock()
+    async with serving(tmp_path, clock) as ringside:
+        made = await ringside.developer.make("/v1/tokens", {"name": "x"})
+        await ringside.developer.using(made["token"]).get("/v1/models")
+        await ringside.developer.using(CLIENT_A).get("/v1/models")
+    clock.advance(1000)
+    async with serving(tmp_path, clock) as ringside:
+        listed = (await ringside.developer.get("/v1/tokens")).json["data"]
+
+    used = {token["name"]: token["last_used_at"] for token in listed}
+    assert used == {
+        "x": made["created_at"],
+        "app": made["created_at"] + 1000,
+        "a": made["created_at"],
+        "b": None,
+    }
+
+
+async def test_requests_cost_no_write(ringside: Ringside) -> None:
+    """However many come, uses are stored in one go, once each, by the minute and at the stop."""
+    caller, tokens = ringside.developer, ringside.proxy.services.tokens
+    for _ in range(20):
+        await caller.get("/v1/models")
+        await caller.using(CLIENT_A).get("/v1/models")
+    before = rows(ringside.home, "token_uses")
+
+    await tokens.save_uses()
+    saved = rows(ringside.home, "token_uses")
+    changes = await ringside.proxy.services.db.write(lambda tx: tx.one("SELECT total_changes()"))
+    await tokens.save_uses()
+
+    assert (len(before), len(saved)) == (0, 2)
+    assert changes == await ringside.proxy.services.db.write(
+        lambda tx: tx.one("SELECT total_changes()")
+    )
+
+
+async def test_uses_are_saved_by_the_minute(ringside: Ringside) -> None:
+    """The task that does so goes on by itself; here its minute is very short."""
+    task = asyncio.create_task(ringside.proxy.services.tokens.run(every_s=0))
+    for caller in (ringside.developer, ringside.developer.using(CLIENT_A)):
+        known = len(rows(ringside.home, "token_uses"))
+        await caller.get("/v1/models")
+        async with asyncio.timeout(10):
+            while len(rows(ringside.home, "token_uses")) == known:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0)
+    task.cancel()
+
+    assert len(rows(ringside.home, "token_uses")) == 2
+
+
+async def test_uses_that_cannot_be_stored_now_are_stored_later(ringside: Ringside) -> None:
+    """A full writer costs a line in the log, and nothing is forgotten."""
+    services = ringside.proxy.services
+    await ringside.developer.get("/v1/models")
+
+    async with held(services.db):
+        waiting = [
+            asyncio.create_task(services.db.write(lambda tx: None))
+            for _ in range(WAITING_ITEMS_MAX)
+        ]
+        await asyncio.sleep(0)
+        await services.tokens.save_uses()
+    await asyncio.gather(*waiting)
+    refused = rows(ringside.home, "token_uses")
+    await services.tokens.save_uses()
+
+    assert (len(refused), len(rows(ringside.home, "token_uses"))) == (0, 1)
+
+
+async def test_a_revoked_token_leaves_no_use(ringside: Ringside) -> None:
+    """Neither in memory nor in the store."""
+    tokens = ringside.proxy.services.tokens
+    made = [await ringside.developer.make("/v1/tokens", {"name": name}) for name in "ab"]
+    for token in made:
+        await ringside.developer.using(token["token"]).get("/v1/models")
+    await ringside.developer.delete(f"/v1/tokens/{made[0]['id']}")
+    await tokens.save_uses()
+    await ringside.developer.delete(f"/v1/tokens/{made[1]['id']}")
+    await tokens.save_uses()
+
+    stored = [row["token_id"] for row in rows(ringside.home, "token_uses")]
+    assert not {token["id"] for token in made} & set(stored)
+    assert [tokens.used_ms(token["id"]) for token in made] == [None, None]
 
 
 async def test_an_expired_token_is_still_listed(tmp_path: Path) -> None:

@@ -65,6 +65,7 @@ EXCEPTIONS = {
         ["SCAN api_tokens"],
         "every token is kept in memory, so all of them are wanted, once at start-up",
     ),
+    "tokens.USES": (["SCAN token_uses"], "the same: there is at most one for each token"),
     "ledger.OF_OTHER_BOOTS": (
         ["SCAN holds"],
         "only calls that are out have a row, and at start-up all of them are wanted",
