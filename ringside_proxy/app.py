@@ -16,8 +16,10 @@ from ringside_proxy import __version__
 from ringside_proxy.api import middleware
 from ringside_proxy.api.context import SERVICES, Services
 from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
+from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.model_ref import ModelRef, parse
+from ringside_proxy.guarded_client import GuardedClient
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
 from ringside_proxy.providers.openai_compatible import azure_base_url
 from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
@@ -28,9 +30,10 @@ from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
+from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
-from ringside_proxy.services.model_routing import ActiveProvider, ModelRouter, Slot
+from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
 from ringside_proxy.services.prices import PriceBook, overrides
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
@@ -154,7 +157,9 @@ async def _assemble(
     tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
     tokens.load(settings.auth.tokens)
     stack.push_async_callback(tokens.save_uses)
-    answers = Answers(client, new_id, Schemas())
+    guarded = GuardedClient()
+    stack.push_async_callback(guarded.close)
+    answers = Answers(client, new_id, Schemas(), Images(guarded))
     executor = RunExecutor(db, answers, new_id, clock)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
     woken = asyncio.Event()
@@ -221,8 +226,14 @@ async def _router(
         alias: Slot(ref=_slot_ref(slot.model), params=slot.params)
         for alias, slot in settings.slots.items()
     }
-    repairs_max = settings.structured_output.max_retries
-    return ModelRouter(PROVIDERS, active, slots, repairs_max)
+    return ModelRouter(PROVIDERS, active, slots, _answer_rules(settings))
+
+
+def _answer_rules(settings: Settings) -> AnswerRules:
+    return AnswerRules(
+        repairs_max=settings.structured_output.max_retries,
+        images=AddressRules.of("images.allow_private", settings.images.allow_private),
+    )
 
 
 def _credentials(name: str, provider: ProviderSettings, base_url: str) -> Credentials:

@@ -5,6 +5,7 @@ instruction, and checked on the answer; `answers.py` asks again for what does no
 """
 
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -50,6 +51,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def is_plain(self) -> bool:
         """Whether the answer may be passed on as it comes."""
         return not self.has_checks and self.calls_max is None
+
+    def with_messages(self, changed: Callable[[list[Message]], list[Message]]) -> "Plan":
+        """The plan with the messages of all its requests changed alike."""
+        asked, request, repair = (
+            msgspec.structs.replace(each, messages=changed(each.messages))
+            for each in (self.asked, self.request, self.repair)
+        )
+        return msgspec.structs.replace(self, asked=asked, request=request, repair=repair)
 
     def faults(self, text: str, has_calls: bool) -> list[str]:
         """What is wrong with an answer, in words for the model; empty if nothing."""

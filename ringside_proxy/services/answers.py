@@ -35,6 +35,7 @@ from ringside_proxy.providers.types import (
 )
 from ringside_proxy.services.answer_plan import Plan, again, plan
 from ringside_proxy.services.context import estimate_request
+from ringside_proxy.services.images import Images, with_images
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.model_routing import Route
 
@@ -66,14 +67,25 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
 class Answers:
     """Asks models."""
 
-    def __init__(self, client: ProviderClient, new_id: NewId, schemas: Schemas) -> None:
+    def __init__(
+        self, client: ProviderClient, new_id: NewId, schemas: Schemas, images: Images
+    ) -> None:
         self._client = client
+        self._images = images
         self._new_id = new_id
         self._schemas = schemas
 
-    def plan(self, route: Route, request: CompletionRequest) -> Plan:
-        """How the request is put to the route's model. Raises InvalidRequestError."""
-        return plan(request, route.provider.capabilities(request.model), self._schemas)
+    async def plan(self, route: Route, request: CompletionRequest) -> Plan:
+        """How the request is put to the route's model, with images as it takes them.
+
+        Raises InvalidRequestError.
+        """
+        able = route.provider.capabilities(request.model)
+        planned = plan(request, able, self._schemas)
+        if able.image_urls or not able.image_data:
+            return planned
+        fetched = await self._images.fetched(request.messages, route.rules.images)
+        return planned.with_messages(lambda messages: with_images(messages, fetched))
 
     async def deltas(
         self,
@@ -99,7 +111,7 @@ class Answers:
                         yield kept
             return
         request, used = planned.request, NO_USAGE
-        for repairs_left in range(route.repairs_max, -1, -1):
+        for repairs_left in range(route.rules.repairs_max, -1, -1):
             try:
                 whole = await self._whole(call, request)
             except ProviderRejectedError as error:

@@ -60,7 +60,7 @@ class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: bool
     prompt_caching: bool
     embeddings: bool
-    images: Literal["url and data", "data", "none"]
+    images: Literal["url and data", "none"]
     verified_on: str | None
     verified_against: str
 
@@ -101,10 +101,9 @@ def _row(provider: Provider, model: str) -> Compatibility:
     )
 
 
-def _images(able: Capabilities) -> Literal["url and data", "data", "none"]:
-    if able.image_urls:
-        return "url and data"
-    return "data" if able.image_data else "none"
+def _images(able: Capabilities) -> Literal["url and data", "none"]:
+    """What a model does not fetch is fetched for it."""
+    return "url and data" if able.image_urls or able.image_data else "none"
 
 
 def _lines() -> Iterator[str]:

@@ -74,7 +74,7 @@ class Completions:
 
         Raises InvalidRequestError, ProviderError, ResponseSchemaValidationFailedError.
         """
-        route, planned = call.route, self._planned(call)
+        route, planned = call.route, await self._planned(call)
         if planned.is_plain and relays(route.provider, planned.request):
             http_request = route.provider.build_request(planned.request, route.credentials)
             call.dropped_params = http_request.dropped_params
@@ -99,7 +99,7 @@ class Completions:
         Raises as `chat` does, here and while iterating. The provider is always asked for the
         usage; the client is told only if it asked.
         """
-        planned = self._planned(call)
+        planned = await self._planned(call)
         is_relayed = planned.is_plain and relays(call.route.provider, planned.request)
         frames = self._relayed(call, planned) if is_relayed else self._encoded(call, planned)
         async with aclosing(frames):
@@ -126,7 +126,7 @@ class Completions:
             parts.append(part)
         return orjson.dumps(_embeddings_answer(request, parts))
 
-    def _planned(self, call: ChatCall) -> Plan:
+    async def _planned(self, call: ChatCall) -> Plan:
         scope, model = provider_states.chat_scope(call.owner), str(call.route.ref)
         call_ids = [first for message in call.messages if (first := _first_call_id(message))]
         states = self._db.get(provider_states.find, scope, call_ids, model) if call_ids else {}
@@ -141,7 +141,7 @@ class Completions:
         request = CompletionRequest(
             model=call.route.ref.model, messages=messages, params=call.route.params | call.params
         )
-        return self._answers.plan(call.route, request)
+        return await self._answers.plan(call.route, request)
 
     def _deltas(self, call: ChatCall, planned: Plan) -> AsyncGenerator[list[Any], None]:
         def note(http_request: HTTPRequest) -> None:

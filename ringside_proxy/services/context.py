@@ -98,11 +98,26 @@ def estimate(items: list[Item]) -> int:
 
 
 def estimate_request(messages: list[ChatMessage], tools: list[Any]) -> int:
-    """About how many prompt tokens a whole request is."""
-    text = json.dumps(messages, ensure_ascii=False) + (
+    """About how many prompt tokens a whole request is; an image is one, however it is given."""
+    images = 0
+
+    def counted(part: Any) -> Any:
+        nonlocal images
+        if not isinstance(part, dict) or part.get("type") != "image_url":
+            return part
+        images += 1
+        return None
+
+    told = [
+        message | {"content": [counted(part) for part in content]}
+        if isinstance(content := message.get("content"), list)
+        else message
+        for message in messages
+    ]
+    text = json.dumps(told, ensure_ascii=False) + (
         json.dumps(tools, ensure_ascii=False) if tools else ""
     )
-    return tokens.estimate(text)
+    return tokens.estimate(text) + images * IMAGE_TOKENS
 
 
 def _estimate_item(item: Item) -> int:

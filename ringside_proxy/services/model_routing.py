@@ -6,6 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from ringside_proxy.domain import model_ref
+from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.errors import ProviderNotConfiguredError
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
@@ -19,11 +20,21 @@ REASONING_FIRST_BYTE_S: Final = 120.0
 """What the default of 60 s becomes for a reasoning model."""
 
 
+class AnswerRules(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are held to what was asked for, and what may be fetched for the question.
+
+    `repairs_max`: how often an answer that does not pass is asked for again. `images`: where
+    images may come from.
+    """
+
+    repairs_max: int = 2
+    images: AddressRules = AddressRules("images.allow_private")
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model call goes.
 
-    `params` are the slot's own, under the caller's. `repairs_max`: how often an answer that is
-    not what was asked for is asked for again.
+    `params` are the slot's own, under the caller's.
     """
 
     ref: ModelRef
@@ -31,7 +42,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Credentials
     target: Target
     params: dict[str, Any] = {}
-    repairs_max: int = 2
+    rules: AnswerRules = AnswerRules()
 
     def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
         """How long a prompt may be so that the answer fits the window; None if that is unknown."""
@@ -65,9 +76,9 @@ class ModelRouter:
         known: Collection[str],
         active: Mapping[str, ActiveProvider],
         slots: Mapping[str, Slot],
-        repairs_max: int,
+        rules: AnswerRules,
     ) -> None:
-        self._repairs_max = repairs_max
+        self._rules = rules
         self._known = known
         self.active = active
         self.slots = slots
@@ -97,7 +108,7 @@ class ModelRouter:
                 active.target, model=ref.model, timeouts=_timeouts(active.target.timeouts, ref)
             ),
             params=slot.params,
-            repairs_max=self._repairs_max,
+            rules=self._rules,
         )
 
 

@@ -79,7 +79,7 @@ class RunExecutor:
             return
         call.prompt_tokens_estimate = built.prompt_tokens_estimate
         assembler = call.assembler
-        planned = self._answers.plan(call.route, built.request)
+        planned = await self._answers.plan(call.route, built.request)
         saved_at_s = self._clock.monotonic_s()
         async with aclosing(self._answers.deltas(call.route, planned)) as batches:
             async for deltas in batches:

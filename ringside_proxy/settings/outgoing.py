@@ -1,4 +1,4 @@
-"""What is sent out: webhooks, and usage to an upstream."""
+"""What goes out to others: webhooks, usage to an upstream, and what is fetched for a request."""
 
 from collections.abc import Iterable, Iterator
 from typing import Annotated, ClassVar, Literal
@@ -24,6 +24,22 @@ EventType = Literal[
     "wallet.low",
     "wallet.exhausted",
 ]
+
+
+class ImageSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Images by address, which are fetched for models that take the bytes alone."""
+
+    allow_private: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Hosts and networks that callers' images may come from although they are private.",
+            examples=[["images.internal", "10.0.0.0/8"]],
+        ),
+    ] = ()
+
+    def faults(self) -> Iterator[Problem]:
+        """Exceptions to the guard that are none."""
+        return address_faults(self.allow_private)
 
 
 class WebhookEndpointSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,7 +31,7 @@ from ringside_proxy.settings.money import (
     RateLimitSettings,
     WalletSettings,
 )
-from ringside_proxy.settings.outgoing import UpstreamSettings, WebhookSettings
+from ringside_proxy.settings.outgoing import ImageSettings, UpstreamSettings, WebhookSettings
 from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem
 from ringside_proxy.settings.values import Secret, TokenHash
@@ -379,6 +379,10 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
     structured_output: Annotated[
         StructuredOutputSettings, Meta(description="How answers are held to a JSON schema.")
     ] = StructuredOutputSettings()
+    images: Annotated[
+        ImageSettings,
+        Meta(description="Images by address, fetched for models that take the bytes alone."),
+    ] = ImageSettings()
     webhooks: Annotated[
         WebhookSettings,
         Meta(description="Who is told what happens. Short: a list of endpoints."),

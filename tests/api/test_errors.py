@@ -135,10 +135,10 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
         "schema_too_complex",
     }
     providers = {"context_length_exceeded", "model_not_found"}
-
+    images = {"invalid_image_url", "unsupported_image_media_type", "image_file_too_large"}
     unforeseen = {"internal_error"}
 
-    assert listed <= classes | validation | providers | unforeseen
+    assert listed <= classes | validation | images | providers | unforeseen
 
 
 @CLASSES

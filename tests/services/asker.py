@@ -5,6 +5,7 @@ from typing import Any
 
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.guarded_client import GuardedClient
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
 from ringside_proxy.providers.types import (
     CompletionRequest,
@@ -15,8 +16,9 @@ from ringside_proxy.providers.types import (
     UsageDelta,
 )
 from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
-from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.model_routing import AnswerRules, Route
 from tests.fakes import FakeUpstream
 from tests.services.rig import Json
 
@@ -33,7 +35,9 @@ class Asker:
         self.told: list[Told] = []
         self.timeouts = Timeouts()
         self.messages: list[Json] = [{"role": "user", "content": "Hi"}]
-        self._answers = Answers(client, lambda prefix: f"{prefix}_1", Schemas())
+        self._answers = Answers(
+            client, lambda prefix: f"{prefix}_1", Schemas(), Images(GuardedClient())
+        )
 
     async def ask(
         self,
@@ -52,10 +56,10 @@ class Asker:
             provider=provider,
             credentials=Credentials(base_url=self.upstream.base_url, api_key="k"),
             target=Target(provider="openai", model="m", timeouts=self.timeouts, max_retries=0),
-            repairs_max=repairs_max,
+            rules=AnswerRules(repairs_max=repairs_max),
         )
         request = CompletionRequest(model="m", messages=self.messages, params=params)
-        planned = self._answers.plan(route, request)
+        planned = await self._answers.plan(route, request)
         answer = self._answers.deltas(
             route,
             planned,

@@ -19,9 +19,11 @@ from ringside_proxy.domain.items import (
 )
 from ringside_proxy.domain.messages import MessageStatus
 from ringside_proxy.services.context import (
+    IMAGE_TOKENS,
     UNANSWERED,
     chat_messages,
     estimate,
+    estimate_request,
     newest_turns,
     turns,
 )
@@ -304,3 +306,16 @@ def test_newest_turns_never_split_a_turn(items: list[Item], room: int) -> None:
     assert kept in tails
     assert bool(kept) == bool(items)
     assert estimate(kept) <= room or kept == (turns(items) or [[]])[-1]
+
+
+def test_image_is_about_as_large_however_it_is_given():
+    """The bytes of an image are no text: twenty megabytes are not millions of tokens."""
+
+    def asking(url: str) -> list[Any]:
+        return [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}] * 2}]
+
+    by_address = estimate_request(asking("https://example.com/a.png"), [])
+    as_data = estimate_request(asking("data:image/png;base64," + "A" * 10**6), [])
+
+    assert by_address == as_data
+    assert 2 * IMAGE_TOKENS < as_data < 2 * IMAGE_TOKENS + 50

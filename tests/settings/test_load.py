@@ -18,7 +18,7 @@ APP = "auth: {tokens: [{name: app, token: ko_secret}]}"
 MODEL = "write a model: fc:<provider>/<model>"
 SECTIONS = (
     "server, admin, store, auth, providers, slots, budgets, rate_limits, wallet, runs, "
-    "structured_output, webhooks, upstream, prices, log"
+    "structured_output, images, webhooks, upstream, prices, log"
 )
 OTHERS_IN = "lets others than this machine in (server.host is 0.0.0.0)"
 
