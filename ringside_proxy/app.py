@@ -31,6 +31,7 @@ from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.images import Images
+from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
@@ -93,10 +94,11 @@ class Proxy:
         await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
 
     async def _quiet(self) -> None:
-        live_runs = self.services.live_runs
-        while self.traffic.count or len(live_runs):
+        live_runs, idempotency = self.services.live_runs, self.services.idempotency
+        while self.traffic.count or len(live_runs) or len(idempotency):
             await self.traffic.idle.wait()
             await live_runs.idle.wait()
+            await idempotency.idle.wait()
 
     def unready_reasons(self) -> list[str]:
         """Why no new traffic should come; never because of a provider."""
@@ -154,6 +156,7 @@ async def _assemble(
 ) -> Proxy:
     """Build the services, recover what a dead process left, start what works in the background."""
     settings = snapshot.settings
+    idempotency = Idempotency(db, new_id("boot"))
     tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
     tokens.load(settings.auth.tokens)
     stack.push_async_callback(tokens.save_uses)
@@ -176,6 +179,7 @@ async def _assemble(
         completions=Completions(db, client, answers, new_id, clock, metrics),
         customers=Customers(db),
         wallet=Wallet(db),
+        idempotency=idempotency,
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,
@@ -185,9 +189,10 @@ async def _assemble(
     )
     proxy = Proxy(services, traffic)
     await runs.recover(snapshot.router)
-    sweeper = Sweeper(db, runs, clock, woken)
+    sweeper = Sweeper(db, runs, idempotency, clock, woken)
     for work in (sweeper.run(), tokens.run(), _watch_loop(db, metrics, clock)):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
+    stack.push_async_callback(idempotency.close)
     if not len(tokens) and settings.auth.required:
         logger.warning(
             "no token is valid yet: make one with 'ringside token new NAME', or set auth.tokens"

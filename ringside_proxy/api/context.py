@@ -12,6 +12,7 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
+from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.live_runs import LiveRuns
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
@@ -35,6 +36,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     completions: Completions
     customers: Customers
     wallet: Wallet
+    idempotency: Idempotency
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]
@@ -48,6 +50,8 @@ SERVICES: Final = web.AppKey("services", Services)
 CALLER: Final = web.RequestKey("caller", Caller)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 SNAPSHOT: Final = web.RequestKey("snapshot", Snapshot)
+KEPT: Final = web.RequestKey("kept", bytes)
+"""What a stream with an Idempotency-Key is given again as; absent if it can be made again."""
 
 _encode = msgspec.json.Encoder().encode
 

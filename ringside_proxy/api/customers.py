@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ringside_proxy.api.amounts import AmountUSD, nano_of
 from ringside_proxy.api.bodies import Body, Metadata, Name
-from ringside_proxy.api.context import json_response, services, terms
+from ringside_proxy.api.context import caller, json_response, services, terms
 from ringside_proxy.api.decode import decode_query
 from ringside_proxy.api.request import read_body
 from ringside_proxy.domain.callers import CUSTOMER_ID
@@ -53,7 +53,9 @@ class CreateCustomer(ModifyCustomer, frozen=True, kw_only=True):
 async def create(request: web.Request) -> web.Response:
     """POST /v1/customers."""
     body = await read_body(request, CreateCustomer)
-    made = await services(request).customers.create(body.id, _changes(body), terms(request))
+    made = await services(request).customers.create(
+        body.id, _changes(body), terms(request), caller(request).once
+    )
     return json_response(made)
 
 
@@ -73,7 +75,9 @@ async def update(request: web.Request) -> web.Response:
             param="id",
             code="invalid_value",
         )
-    changed = await services(request).customers.put(customer_id, _changes(body), terms(request))
+    changed = await services(request).customers.put(
+        customer_id, _changes(body), terms(request), caller(request).once
+    )
     return json_response(changed)
 
 

@@ -16,6 +16,8 @@ STATUS_AND_TYPE: Final[dict[type[errors.RingsideError], tuple[int, str]]] = {
     errors.CustomerExistsError: (409, "conflict_error"),
     errors.ConversationLockedError: (409, "conflict_error"),
     errors.ConversationFullError: (409, "conflict_error"),
+    errors.IdempotencyError: (409, "idempotency_error"),
+    errors.IdempotencyKeyReusedError: (422, "idempotency_error"),
     errors.ResponseSchemaValidationFailedError: (422, "invalid_request_error"),
     errors.RequestTimeoutError: (408, "invalid_request_error"),
     errors.RequestTooLargeError: (413, "invalid_request_error"),
@@ -60,7 +62,7 @@ def error_response(error: errors.RingsideError) -> web.Response:
     response = plain_response(status, envelope_of(error))
     if error.is_retryable_by_client is not None:
         response.headers["x-should-retry"] = str(error.is_retryable_by_client).lower()
-    if status in RETRY_AFTER_STATUSES:
+    if status in RETRY_AFTER_STATUSES or isinstance(error, errors.IdempotencyInProgressError):
         seconds = DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
         response.headers["Retry-After"] = str(max(1, round(seconds)))
         response.headers["retry-after-ms"] = str(max(1, round(seconds * 1000)))

@@ -9,9 +9,11 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ringside_proxy.api.context import CALLER, REQUEST_ID, SERVICES, SNAPSHOT, services
-from ringside_proxy.api.errors import envelope, error_response, plain_response
+from ringside_proxy.api.errors import error_response
+from ringside_proxy.api.failures import ERROR_CODE, answer_to
+from ringside_proxy.api.idempotency import KEY_HEADER, once
 from ringside_proxy.api.routes import Route
-from ringside_proxy.domain.errors import ConversationLockedError, OverloadedError, RingsideError
+from ringside_proxy.domain.errors import OverloadedError, RingsideError
 from ringside_proxy.services.tokens import require_developer
 from ringside_proxy.telemetry import fields
 
@@ -19,7 +21,6 @@ logger = logging.getLogger(__name__)
 
 GIVEN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 REQUESTS_AT_ONCE_MAX: Final = 2_000
-ERROR_CODE: Final = web.RequestKey("error_code", str)
 CLIENT_CLOSED_REQUEST: Final = 499
 OPENAI_VERSION: Final = "2020-10-01"
 PROCESSING_STARTED: Final = web.RequestKey("started_s", float)
@@ -91,42 +92,11 @@ def _note(request: web.Request, status: int, duration_s: float) -> None:
 
 @web.middleware
 async def errors_as_openai(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error in OpenAI's envelope. What nobody foresaw is logged, and says nothing outside."""
+    """Every error in OpenAI's envelope."""
     try:
         return await handler(request)
-    except RingsideError as error:
-        if isinstance(error, ConversationLockedError):
-            services(request).metrics.run_lock_conflicts_total.inc()
-        services(request).metrics.error_answered(error.code)
-        if error.code is not None:
-            request[ERROR_CODE] = error.code
-        return error_response(error)
-    except web.HTTPException as error:
-        return _of_aiohttp(request, error)
-    except ConnectionResetError:
-        raise  # the client has left: there is nobody to tell
-    except Exception:
-        logger.exception("request failed", extra=fields(request_id=request[REQUEST_ID]))
-        services(request).metrics.error_answered("internal_error")
-        message = (
-            "The server had an error while processing your request. If it happens again, look up "
-            f"{request[REQUEST_ID]} in the proxy's log."
-        )
-        return plain_response(500, envelope(message, "server_error", None, "internal_error"))
-
-
-def _of_aiohttp(request: web.Request, error: web.HTTPException) -> web.Response:
-    """aiohttp's own refusals: no such URL, not with this method."""
-    if error.status == 405:
-        message = f"Not allowed to {request.method} on {request.path}."
-    elif error.status == 404:
-        message = f"Invalid URL ({request.method} {request.path})"
-    else:
-        message = error.reason
-    response = plain_response(error.status, envelope(message, "invalid_request_error", None, None))
-    if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
-    return response
+    except Exception as error:  # noqa: BLE001 - the edge: nothing goes further up
+        return answer_to(request, error)
 
 
 def guarded(route: Route) -> Handler:
@@ -138,6 +108,8 @@ def guarded(route: Route) -> Handler:
             request[CALLER] = caller
             if route.open_to == "developers":
                 require_developer(caller)
+        if request.method == "POST" and KEY_HEADER in request.headers:
+            return await once(request, route.handler, shows_secret=route.shows_secret)
         return await route.handler(request)
 
     return handle

@@ -27,7 +27,7 @@ async def read_body(request: web.Request, body_type: type[T]) -> T:
 
     Raises InvalidRequestError, RequestTooLargeError, RequestTimeoutError.
     """
-    raw = await _read(request)
+    raw = await read_raw(request)
     if len(raw) > INLINE_BYTES_MAX:
         return await asyncio.to_thread(decode_body, raw, body_type)
     return decode_body(raw, body_type)
@@ -37,13 +37,14 @@ async def read_open_body(
     request: web.Request, body_type: type[OpenT]
 ) -> tuple[OpenT, dict[str, Any]]:
     """A body that goes on to a provider, with its parameters; raises as `read_body` does."""
-    raw = await _read(request)
+    raw = await read_raw(request)
     if len(raw) > INLINE_BYTES_MAX:
         return await asyncio.to_thread(decode_open_body, raw, body_type)
     return decode_open_body(raw, body_type)
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_raw(request: web.Request) -> bytes:
+    """The body's bytes, read once; raises as `read_body` does for what is not about JSON."""
     # aiohttp waits for a body for ever: a half-sent one would keep its handler and memory.
     seconds_max = services(request).body_s_max
     try:

@@ -25,12 +25,16 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Route(NamedTuple):
-    """One operation. `open_to` says for whom: everybody, any token, or developers."""
+    """One operation. `open_to` says for whom: everybody, any token, or developers.
+
+    What an answer `shows_secret` in is never stored, also not to be given again.
+    """
 
     method: str
     path: str
     handler: Handler
     open_to: str = "tokens"
+    shows_secret: bool = False
 
 
 THREAD: Final = "/v1/threads/{thread_id}"
@@ -79,7 +83,7 @@ ROUTES: Final = (
     Route("GET", "/v1/wallet", wallet.retrieve, "developers"),
     Route("POST", "/v1/wallet/top_ups", wallet.top_up, "developers"),
     Route("GET", "/v1/wallet/transactions", wallet.transactions, "developers"),
-    Route("POST", "/v1/tokens", tokens.create, "developers"),
+    Route("POST", "/v1/tokens", tokens.create, "developers", shows_secret=True),
     Route("GET", "/v1/tokens", tokens.index, "developers"),
     Route("DELETE", "/v1/tokens/{token_id}", tokens.delete, "developers"),
     Route("GET", "/healthz", health.healthz, "everybody"),

@@ -110,17 +110,16 @@ async def _answer(
     headers = {"x-ringside-model": str(begun.live.route.ref)}
     if not is_streamed or begun.live.channel is None:
         return json_response(begun.run, headers)
-    response = web.StreamResponse(headers=sse.HEADERS | headers)
+    stream = sse.Stream(request, headers)
     try:
-        await response.prepare(request)
-        await sse.write(response, sse.frames(begun.first_events))
+        await stream.begin()
+        await stream.write(sse.frames(begun.first_events))
         async for batch in begun.live.channel.batches(sse.KEEP_ALIVE_S):
-            await sse.write(response, sse.frames(batch) or sse.KEEP_ALIVE)
-        await sse.write(response, sse.DONE)
-        await response.write_eof()
+            await stream.write(sse.frames(batch) or sse.KEEP_ALIVE)
+        await stream.write(sse.DONE)
+        return await stream.end()
     finally:
         services(request).runs.leave(begun, snapshot(request))
-    return response
 
 
 def _params(

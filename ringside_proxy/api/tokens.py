@@ -8,7 +8,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from ringside_proxy.api.bodies import Body
-from ringside_proxy.api.context import json_response, services, snapshot
+from ringside_proxy.api.context import caller, json_response, services, snapshot
 from ringside_proxy.api.decode import decode_query
 from ringside_proxy.api.request import read_body
 from ringside_proxy.domain.lists import ListQuery, page_of_all
@@ -49,7 +49,7 @@ async def create(request: web.Request) -> web.Response:
     body = await read_body(request, CreateToken)
     require_customer(body.role, body.customer)
     minted = await services(request).tokens.mint(
-        body.name, body.role, body.customer, body.expires_in
+        body.name, body.role, body.customer, body.expires_in, once=caller(request).once
     )
     return json_response(msgspec.structs.replace(_minted(minted.record), token=minted.token))
 

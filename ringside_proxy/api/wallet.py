@@ -8,12 +8,13 @@ from msgspec import Meta
 
 from ringside_proxy.api.amounts import nano_of
 from ringside_proxy.api.bodies import Body
-from ringside_proxy.api.context import json_response, services, terms
+from ringside_proxy.api.context import caller, json_response, services, terms
 from ringside_proxy.api.decode import decode_query
 from ringside_proxy.api.request import read_body
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.domain.money import AMOUNT_USD_MAX, usd
 from ringside_proxy.store import wallet as store
+from ringside_proxy.store.wallet import TopUp
 
 TopUpUSD: TypeAlias = Annotated[float, Meta(ge=1e-9, le=AMOUNT_USD_MAX)]
 
@@ -46,15 +47,20 @@ async def top_up(request: web.Request) -> web.Response:
     """POST /v1/wallet/top_ups."""
     body = await read_body(request, CreateTopUp)
     nano = nano_of(body.amount_usd, "amount_usd")
-    made = await services(request).wallet.top_up(nano, body.note, terms(request).wallet)
-    return json_response(
-        TopUpObject(
-            id=made.id,
-            amount_usd=usd(made.amount_nano),
-            balance_usd=usd(made.balance_nano),
-            created_at=made.created_ms // 1000,
-            note=made.note,
-        )
+    made = await services(request).wallet.top_up(
+        nano, body.note, terms(request).wallet, caller(request).once
+    )
+    return json_response(top_up_object(made))
+
+
+def top_up_object(made: TopUp) -> TopUpObject:
+    """The top-up on the wire."""
+    return TopUpObject(
+        id=made.id,
+        amount_usd=usd(made.amount_nano),
+        balance_usd=usd(made.balance_nano),
+        created_at=made.created_ms // 1000,
+        note=made.note,
     )
 
 

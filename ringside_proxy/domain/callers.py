@@ -13,12 +13,16 @@ DEVELOPERS: Final = ""
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
-    """The holder of a valid token. A client belongs to one customer."""
+    """The holder of a valid token. A client belongs to one customer.
+
+    `once` names what is called if it must not be done twice: the scope of its Idempotency-Key.
+    """
 
     token_id: str
     name: str
     role: Literal["developer", "client"] = "developer"
     customer: str | None = None
+    once: bytes | None = None
 
     @property
     def owner(self) -> str:

@@ -19,6 +19,11 @@
     ├── CustomerExistsError
     ├── ConversationLockedError        a second run on a busy thread
     ├── ConversationFullError
+    ├── IdempotencyError               an earlier request with the same Idempotency-Key
+    │   ├── IdempotencyInProgressError     is still being answered
+    │   ├── IdempotencyKeyReusedError      was another one
+    │   ├── IdempotencyOutcomeUnknownError was cut off: it may have been carried out
+    │   └── IdempotencyAnswerNotKeptError  was carried out, but what it answered is not kept
     ├── RequestTooLargeError
     ├── RequestTimeoutError            the caller's body did not arrive
     ├── UnavailableError
@@ -176,6 +181,37 @@ class ConversationFullError(RingsideError):
     """The thread holds as many messages as it may."""
 
     default_code = "conversation_full"
+    is_retryable_by_client = False
+
+
+class IdempotencyError(RingsideError):
+    """An earlier request with the same Idempotency-Key stands in the way of this one."""
+
+
+class IdempotencyInProgressError(IdempotencyError):
+    """It is still being answered."""
+
+    default_code = "idempotency_in_progress"
+
+
+class IdempotencyKeyReusedError(IdempotencyError):
+    """It was another request."""
+
+    default_code = "idempotency_key_reused"
+    is_retryable_by_client = False
+
+
+class IdempotencyOutcomeUnknownError(IdempotencyError):
+    """It had gone to a provider and was cut off: sent again, it might be paid for twice."""
+
+    default_code = "idempotency_outcome_unknown"
+    is_retryable_by_client = False
+
+
+class IdempotencyAnswerNotKeptError(IdempotencyError):
+    """It was carried out; its answer was too large to keep, or showed a secret."""
+
+    default_code = "idempotency_answer_not_kept"
     is_retryable_by_client = False
 
 

@@ -6,7 +6,7 @@ from ringside_proxy.domain.assistants import Assistant
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.model_routing import ModelRouter
-from ringside_proxy.store import assistants
+from ringside_proxy.store import assistants, idempotency
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 
@@ -27,6 +27,7 @@ class Assistants:
         def apply(tx: Tx) -> Assistant:
             assistant = Assistant(id=self._new_id("asst"), created_at=tx.now_ms // 1000, **values)
             assistants.insert(tx, assistant, caller.owner)
+            idempotency.made(tx, caller.once, assistant.id)
             return assistant
 
         return await self._db.write(apply)
@@ -37,7 +38,12 @@ class Assistants:
         """The assistant with `changes` applied. Raises NotFoundError, InvalidModelError."""
         if "model" in changes:
             router.check(changes["model"])
-        return await self._db.write(assistants.update, assistant_id, caller, changes)
+
+        def apply(tx: Tx) -> Assistant:
+            idempotency.made(tx, caller.once, assistant_id)
+            return assistants.update(tx, assistant_id, caller, changes)
+
+        return await self._db.write(apply)
 
     async def delete(self, caller: Caller, assistant_id: str) -> None:
         """Remove the assistant; its runs keep their snapshots. Raises NotFoundError."""

@@ -26,7 +26,7 @@ from ringside_proxy.services.answer_plan import Plan
 from ringside_proxy.services.answers import Answers, estimated_usage
 from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
 from ringside_proxy.services.model_routing import Route
-from ringside_proxy.store import provider_states
+from ringside_proxy.store import idempotency, provider_states
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock
 from ringside_proxy.telemetry import Metrics
@@ -38,7 +38,8 @@ STATE_KEPT_MS: Final = 24 * 3600 * 1000
 class ChatCall(msgspec.Struct, kw_only=True):
     """A chat completion as the caller asked for it.
 
-    `owner` is whose tool loops are remembered. `dropped_params` is filled as the call goes out.
+    `owner` is whose tool loops are remembered. `once`: see `Caller`. `dropped_params` is filled as
+    the call goes out.
     """
 
     route: Route
@@ -46,6 +47,7 @@ class ChatCall(msgspec.Struct, kw_only=True):
     params: dict[str, Any]
     request_id: str
     owner: str
+    once: bytes | None = None
     include_usage: bool = False
     dropped_params: tuple[str, ...] = ()
 
@@ -78,10 +80,12 @@ class Completions:
         if planned.is_plain and relays(route.provider, planned.request):
             http_request = route.provider.build_request(planned.request, route.credentials)
             call.dropped_params = http_request.dropped_params
+            await self._dispatch(call.once)
             reply = await self._client.send(route.target, http_request, request_id=call.request_id)
             self._count(route, reply.usage)
             _require(b'"choices"', reply.body, route)
             return reply.body
+        await self._dispatch(call.once)
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
         try:
             async with aclosing(self._deltas(call, planned)) as batches:
@@ -107,15 +111,21 @@ class Completions:
             yield _from(first, frames)
 
     async def embeddings(
-        self, route: Route, given: Any, params: dict[str, Any], request_id: str
+        self,
+        route: Route,
+        given: Any,
+        params: dict[str, Any],
+        request_id: str,
+        once: bytes | None = None,
     ) -> bytes:
-        """Embeddings in OpenAI's shape. Raises InvalidRequestError, ProviderError."""
+        """Embeddings in OpenAI's shape. `once`: see `Caller`. Raises InvalidRequestError, ProviderError."""
         provider = route.provider
         request = EmbeddingsRequest(
             model=route.ref.model, input=given, params=route.params | params
         )
         parts: list[Embeddings] = []
         for http_request in provider.build_embeddings_requests(request, route.credentials):
+            await self._dispatch(once)
             reply = await self._client.send(route.target, http_request, request_id=request_id)
             if provider.speaks_openai:
                 self._count(route, reply.usage)
@@ -171,6 +181,7 @@ class Completions:
 
         http_request = route.provider.build_request(request, route.credentials)
         call.dropped_params = http_request.dropped_params
+        await self._dispatch(call.once)
         async with self._client.stream(
             route.target, http_request, new_relay, request_id=call.request_id
         ) as batches:
@@ -190,6 +201,7 @@ class Completions:
             include_usage=call.include_usage,
         )
         kept: Any = None
+        await self._dispatch(call.once)
         try:
             async with aclosing(self._deltas(call, planned)) as batches:
                 async for batch in batches:
@@ -214,6 +226,10 @@ class Completions:
                 state,
                 self._clock.now_ms() + STATE_KEPT_MS,
             )
+
+    async def _dispatch(self, once: bytes | None) -> None:
+        if once is not None:
+            await self._db.write(idempotency.dispatched, once)
 
     def _count(self, route: Route, usage: TokenUsage | None) -> None:
         if usage is not None:

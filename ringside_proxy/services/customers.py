@@ -3,9 +3,10 @@
 from typing import Any
 
 from ringside_proxy.domain.customers import Customer
-from ringside_proxy.store import accounts, customers
+from ringside_proxy.store import accounts, customers, idempotency
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.ledger import Terms
+from ringside_proxy.store.tx import Tx
 
 
 class Customers:
@@ -14,13 +15,35 @@ class Customers:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def create(self, customer_id: str, changes: dict[str, Any], terms: Terms) -> Customer:
-        """A new customer. Raises CustomerExistsError."""
-        return await self._db.write(accounts.create, customer_id, changes, terms)
+    async def create(
+        self,
+        customer_id: str,
+        changes: dict[str, Any],
+        terms: Terms,
+        once: bytes | None = None,
+    ) -> Customer:
+        """A new customer. `once`: see `Caller`. Raises CustomerExistsError."""
 
-    async def put(self, customer_id: str, changes: dict[str, Any], terms: Terms) -> Customer:
+        def apply(tx: Tx) -> Customer:
+            idempotency.made(tx, once, f"customer_{customer_id}")
+            return accounts.create(tx, customer_id, changes, terms)
+
+        return await self._db.write(apply)
+
+    async def put(
+        self,
+        customer_id: str,
+        changes: dict[str, Any],
+        terms: Terms,
+        once: bytes | None = None,
+    ) -> Customer:
         """The customer with `changes` applied, from the next call on; made if there is none."""
-        return await self._db.write(accounts.put, customer_id, changes, terms)
+
+        def apply(tx: Tx) -> Customer:
+            idempotency.made(tx, once, f"customer_{customer_id}")
+            return accounts.put(tx, customer_id, changes, terms)
+
+        return await self._db.write(apply)
 
     async def delete(self, customer_id: str) -> None:
         """Remove the customer; what it used and spent stays. Raises NotFoundError."""

@@ -21,7 +21,7 @@ from ringside_proxy.services.run_transactions import Ending, NewRun, finish
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import NewMessage, NewThread
-from ringside_proxy.store import assistants, runs, threads
+from ringside_proxy.store import assistants, idempotency, runs, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.threads import ThreadRecord
@@ -126,6 +126,7 @@ class Runs:
         def apply(tx: Tx) -> tuple[RunRecord, Any, Route]:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
             resumed, step = run_transactions.submit(tx, run, outputs, self._new_id)
+            idempotency.made(tx, caller.once, step.id)
             return resumed, step, snapshot.router.route(run.settings.model)
 
         async def begin() -> BegunRun:
@@ -144,6 +145,7 @@ class Runs:
 
         def apply(tx: Tx) -> RunRecord:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
+            idempotency.made(tx, caller.once, run_id)
             return runs.move(tx, run, RunEvent.CANCEL)
 
         async def cancel() -> Run:
@@ -160,6 +162,7 @@ class Runs:
 
         def apply(tx: Tx) -> Run:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
+            idempotency.made(tx, caller.once, run_id)
             if metadata is not None:
                 run = runs.set_metadata(tx, run, metadata)
             return runs.wire_object(tx, run)
@@ -232,8 +235,10 @@ class Runs:
         )
         settings = _settings(tx, caller, params)
         route = snapshot.router.route(settings.model)
+        run_id = self._new_id("run")
+        idempotency.made(tx, caller.once, run_id)
         new = NewRun(
-            run_id=self._new_id("run"),
+            run_id=run_id,
             assistant_id=params.assistant_id,
             settings=settings,
             customer=caller.customer or params.customer,

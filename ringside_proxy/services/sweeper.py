@@ -1,10 +1,11 @@
-"""What happens on its own: runs expire, deleted threads' rows go, old tombstones are forgotten."""
+"""What happens on its own: runs expire, deleted threads' rows go, what is old is forgotten."""
 
 import asyncio
 import logging
 from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
+from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.store import paging, provider_states, threads
 from ringside_proxy.store.db import Database
@@ -20,7 +21,15 @@ TOMBSTONES_KEPT_MS: Final = 24 * 3600 * 1000
 class Sweeper:
     """Ticks every 5 s, at the moment the next run expires, and when `woken` is set."""
 
-    def __init__(self, db: Database, runs: Runs, clock: Clock, woken: asyncio.Event) -> None:
+    def __init__(
+        self,
+        db: Database,
+        runs: Runs,
+        idempotency: Idempotency,
+        clock: Clock,
+        woken: asyncio.Event,
+    ) -> None:
+        self._idempotency = idempotency
         self._db = db
         self._runs = runs
         self._clock = clock
@@ -49,5 +58,6 @@ class Sweeper:
         while await self._db.write(threads.purge):
             pass
         await self._db.write(provider_states.forget_expired)
+        await self._idempotency.forget_old()
         await self._db.write(paging.clear_tombstones, self._clock.now_ms() - TOMBSTONES_KEPT_MS)
         return TICK_S if until_next_s is None else min(until_next_s, TICK_S)

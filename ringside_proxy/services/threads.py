@@ -14,7 +14,7 @@ from ringside_proxy.domain.threads import Thread
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.run_transactions import Ending, finish
 from ringside_proxy.services.shield import Shield
-from ringside_proxy.store import items, runs, threads
+from ringside_proxy.store import idempotency, items, runs, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
@@ -94,13 +94,19 @@ class Threads:
 
     async def create(self, caller: Caller, new: NewThread, messages_max: int) -> Thread:
         """A new thread. Raises ConversationFullError."""
-        record = await self._db.write(insert, self._new_id, caller, new, messages_max)
-        return record.thread
+
+        def apply(tx: Tx) -> Thread:
+            record = insert(tx, self._new_id, caller, new, messages_max)
+            idempotency.made(tx, caller.once, record.thread.id)
+            return record.thread
+
+        return await self._db.write(apply)
 
     async def update(self, caller: Caller, thread_id: str, changes: dict[str, Any]) -> Thread:
         """The thread with `changes` applied. Raises NotFoundError."""
 
         def apply(tx: Tx) -> Thread:
+            idempotency.made(tx, caller.once, thread_id)
             return threads.update(tx, threads.get(tx, thread_id, caller), changes)
 
         return await self._db.write(apply)
@@ -144,6 +150,7 @@ class Threads:
             threads.require_room(thread, 1, messages_max)
             [item] = message_items(tx, self._new_id, [new])
             items.append(tx, thread.seq, [item])
+            idempotency.made(tx, caller.once, item.id)
             return message_object(item, thread_id)
 
         return await self._db.write(apply)
@@ -155,6 +162,7 @@ class Threads:
 
         def apply(tx: Tx) -> Message:
             thread = threads.get(tx, thread_id, caller)
+            idempotency.made(tx, caller.once, message_id)
             item = (
                 items.get_message(tx, thread, message_id)
                 if metadata is None

@@ -23,9 +23,10 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.settings.schema import TokenSettings
-from ringside_proxy.store import tokens
+from ringside_proxy.store import idempotency, tokens
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tokens import TokenRecord
+from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
 from ringside_proxy.telemetry import fields
 
@@ -106,8 +107,10 @@ class Tokens:
         role: Literal["developer", "client"],
         customer: str | None,
         expires_in_s: int | None = None,
+        *,
+        once: bytes | None = None,
     ) -> MintedToken:
-        """A new token, valid at once."""
+        """A new token, valid at once. `once`: see `Caller`."""
         token = new_token()
         now_ms = self._clock.now_ms()
         record = TokenRecord(
@@ -119,7 +122,12 @@ class Tokens:
             created_ms=now_ms,
             expires_ms=None if expires_in_s is None else now_ms + 1000 * expires_in_s,
         )
-        await self._db.write(tokens.insert, record)
+
+        def apply(tx: Tx) -> None:
+            tokens.insert(tx, record)
+            idempotency.made(tx, once, record.id)
+
+        await self._db.write(apply)
         self._entries[record.sha256] = _entry(record)
         return MintedToken(record=record, token=token)
 

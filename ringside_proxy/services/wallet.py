@@ -5,7 +5,7 @@ from typing import Final
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.money import AMOUNT_USD_MAX, NANO_PER_USD, usd
 from ringside_proxy.settings.money import WalletSettings
-from ringside_proxy.store import wallet
+from ringside_proxy.store import idempotency, wallet
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.wallet import TopUp
@@ -19,12 +19,24 @@ class Wallet:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    async def top_up(self, nano: int, note: str | None, terms: WalletSettings) -> TopUp:
-        """Put money in. Raises InvalidRequestError if it would hold more than it may."""
-        return await self._db.write(_top_up, nano, note, terms)
+    async def top_up(
+        self, nano: int, note: str | None, terms: WalletSettings, once: bytes | None = None
+    ) -> TopUp:
+        """Put money in. `once`: see `Caller`.
+
+        Raises InvalidRequestError if the wallet would hold more than it may.
+        """
+
+        def apply(tx: Tx) -> TopUp:
+            _require_room(tx, nano)
+            made = wallet.top_up(tx, nano, note, terms)
+            idempotency.made(tx, once, made.id)
+            return made
+
+        return await self._db.write(apply)
 
 
-def _top_up(tx: Tx, nano: int, note: str | None, terms: WalletSettings) -> TopUp:
+def _require_room(tx: Tx, nano: int) -> None:
     room = BALANCE_NANO_MAX - wallet.get(tx).balance_nano
     if nano > room:
         raise InvalidRequestError(
@@ -33,4 +45,3 @@ def _top_up(tx: Tx, nano: int, note: str | None, terms: WalletSettings) -> TopUp
             param="amount_usd",
             code="decimal_above_max_value",
         )
-    return wallet.top_up(tx, nano, note, terms)

@@ -43,6 +43,11 @@ SOURCE: Final = "run_steps s JOIN runs r ON r.seq = s.run"
 GET: Final = f"SELECT {COLUMNS} FROM {SOURCE} WHERE s.id = ? AND s.run = ?"  # noqa: S608 - fixed fragments
 OPEN: Final = f"SELECT {COLUMNS} FROM {SOURCE} WHERE s.run = ? AND s.status = 'in_progress'"  # noqa: S608 - fixed fragments
 FIND: Final = "SELECT seq, '' FROM run_steps WHERE id = ? AND run = ?"
+OF_GENERATION: Final = f"SELECT {COLUMNS} FROM {SOURCE} WHERE s.generation = ? ORDER BY s.seq"  # noqa: S608 - fixed fragments
+MADE_BY: Final = (
+    "SELECT r.id, r.seq, g.number FROM run_steps s JOIN runs r ON r.seq = s.run "
+    "JOIN generations g ON g.seq = s.generation WHERE s.id = ?"
+)
 
 LISTED: Final = PagedTable("run step", COLUMNS, SOURCE, "s.seq", FIND)
 OF_RUN: Final = "s.run = ?"
@@ -56,6 +61,14 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     """The step a run has in progress, with its rows' numbers."""
 
     seq: int
+    generation: int
+    step: RunStep
+
+
+class MadeStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step, the run it is of, and the number of the generation that made it."""
+
+    run_id: str
     generation: int
     step: RunStep
 
@@ -118,6 +131,20 @@ def find_open(tx: Tx, run: int) -> OpenStep | None:
     if row is None:
         return None
     return OpenStep(seq=row[12], generation=row[13], step=_step(row, items.of_steps(tx, run)))
+
+
+def of_generation(tx: Tx, run: int, generation: int) -> list[RunStep]:
+    """The steps that one of the run's generations made, in order."""
+    rows, found = tx.all(OF_GENERATION, generation), items.of_steps(tx, run)
+    return [_step(row, found) for row in rows]
+
+
+def made_by(tx: Tx, step_id: str) -> MadeStep:
+    """A step, by its id alone. Raises NotFoundError."""
+    row = tx.one(MADE_BY, step_id)
+    if row is None:
+        raise NotFoundError.of("run step", step_id)
+    return MadeStep(run_id=row[0], generation=row[2], step=get(tx, row[1], step_id))
 
 
 def page(tx: Tx, run: int, query: ListQuery) -> Page[RunStep]:

@@ -73,6 +73,9 @@ CLOSE_GENERATION: Final = (
     "UPDATE generations SET ended_ms = ?, usage = ? WHERE run = ? AND ended_ms IS NULL"
 )
 HAS_OPEN_GENERATION: Final = "SELECT 1 FROM generations WHERE run = ? AND ended_ms IS NULL"
+GENERATION: Final = (
+    "SELECT seq, model, created_ms, ended_ms FROM generations WHERE run = ? AND number = ?"
+)
 MODEL_OF: Final = "SELECT model FROM generations WHERE seq = ?"
 USAGES: Final = "SELECT usage FROM generations WHERE run = ? AND usage IS NOT NULL"
 
@@ -114,6 +117,15 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     def is_terminal(self) -> bool:
         """Whether nothing can happen to it any more."""
         return self.status in TERMINAL
+
+
+class Generation(msgspec.Struct, frozen=True):
+    """A stretch of a run's model work; `ended_ms` is None while it is at work."""
+
+    seq: int
+    model: str
+    created_ms: int
+    ended_ms: int | None
 
 
 def insert(
@@ -243,6 +255,12 @@ def set_metadata(tx: Tx, run: RunRecord, metadata: dict[str, str]) -> RunRecord:
 def open_generation(tx: Tx, run: RunRecord, generation_id: str, model: str) -> int:
     """Note, before any byte goes to a provider, that model work begins; gives its `seq`."""
     return tx.insert(OPEN_GENERATION, generation_id, run.seq, run.seq, model, tx.now_ms)
+
+
+def generation(tx: Tx, run: RunRecord, number: int) -> Generation | None:
+    """The run's generation with that number, from 1; None if it has not begun."""
+    row = tx.one(GENERATION, run.seq, number)
+    return None if row is None else Generation(*row)
 
 
 def model_of(tx: Tx, generation: int) -> str:

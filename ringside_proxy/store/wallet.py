@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.money import PPM, usd
 from ringside_proxy.domain.wallet import WalletTransaction
@@ -28,6 +29,9 @@ NOTE: Final = (
     "created_ms) VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 COLUMNS: Final = "id, type, amount_nano, balance_nano, note, usage_id, created_ms"
+GET_TOP_UP: Final = (
+    "SELECT id, amount_nano, balance_nano, created_ms, note FROM wallet_transactions WHERE id = ?"
+)
 FIND: Final = "SELECT seq, '' FROM wallet_transactions WHERE id = ? AND ? = 0"
 LISTED: Final = PagedTable("wallet transaction", COLUMNS, "wallet_transactions", "seq", FIND)
 ANY: Final = "1"
@@ -99,6 +103,14 @@ def top_up(tx: Tx, nano: int, note: str | None, terms: WalletSettings) -> TopUp:
     return TopUp(
         id=top_up_id, amount_nano=nano, balance_nano=balance, created_ms=tx.now_ms, note=note
     )
+
+
+def get_top_up(tx: Tx, top_up_id: str) -> TopUp:
+    """A top-up. Raises NotFoundError."""
+    row = tx.one(GET_TOP_UP, top_up_id)
+    if row is None:
+        raise NotFoundError.of("top-up", top_up_id)
+    return TopUp(id=row[0], amount_nano=row[1], balance_nano=row[2], created_ms=row[3], note=row[4])
 
 
 def transaction_page(tx: Tx, query: ListQuery) -> Page[WalletTransaction]:

@@ -39,6 +39,19 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
     errors.CustomerExistsError: (409, "conflict_error", "customer_exists"),
     errors.ConversationLockedError: (409, "conflict_error", "conversation_locked"),
     errors.ConversationFullError: (409, "conflict_error", "conversation_full"),
+    errors.IdempotencyError: (409, "idempotency_error", None),
+    errors.IdempotencyInProgressError: (409, "idempotency_error", "idempotency_in_progress"),
+    errors.IdempotencyKeyReusedError: (422, "idempotency_error", "idempotency_key_reused"),
+    errors.IdempotencyOutcomeUnknownError: (
+        409,
+        "idempotency_error",
+        "idempotency_outcome_unknown",
+    ),
+    errors.IdempotencyAnswerNotKeptError: (
+        409,
+        "idempotency_error",
+        "idempotency_answer_not_kept",
+    ),
     errors.RequestTooLargeError: (413, "invalid_request_error", "request_too_large"),
     errors.RequestTimeoutError: (408, "invalid_request_error", "request_timeout"),
     errors.UnavailableError: (503, "server_error", None),
@@ -66,8 +79,16 @@ NO_RETRY: Final = {
     errors.ConversationLockedError,
     errors.ConversationFullError,
     errors.ResponseSchemaValidationFailedError,
+    errors.IdempotencyKeyReusedError,
+    errors.IdempotencyOutcomeUnknownError,
+    errors.IdempotencyAnswerNotKeptError,
 }
-NEVER_RAISED: Final = {errors.RingsideError, errors.UnavailableError, errors.BillingError}
+NEVER_RAISED: Final = {
+    errors.RingsideError,
+    errors.UnavailableError,
+    errors.BillingError,
+    errors.IdempotencyError,
+}
 """Only the classes below them are."""
 CLASSES: Final = pytest.mark.parametrize("kind", WIRE, ids=lambda kind: kind.__name__)
 
@@ -130,6 +151,7 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
         "unknown_parameter",
         "invalid_type",
         "invalid_value",
+        "invalid_idempotency_key",
         "unsupported_parameter",
         "invalid_json_schema",
         "schema_too_complex",
@@ -155,10 +177,11 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
 def test_waiting_is_asked_for_where_it_helps(
     kind: type[RingsideError], retry_after_s: float | None, seconds: str, milliseconds: str
 ) -> None:
-    """429 and 503 carry both headers, in whole seconds and in milliseconds; nothing else does."""
+    """429, 503 and a key in use carry both headers, in seconds and milliseconds; nothing else does."""
     response = error_response(made(kind, retry_after_s))
 
-    expected = (seconds, milliseconds) if response.status in (429, 503) else (None, None)
+    is_worth_it = response.status in (429, 503) or kind is errors.IdempotencyInProgressError
+    expected = (seconds, milliseconds) if is_worth_it else (None, None)
     given = (response.headers.get("retry-after"), response.headers.get("retry-after-ms"))
     assert given == expected
 

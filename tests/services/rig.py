@@ -248,7 +248,9 @@ class Rig:
     async def sweep(self) -> None:
         """What the sweeper does when its time has come."""
         services = self.proxy.services
-        await Sweeper(services.db, services.runs, self.clock, asyncio.Event()).sweep()
+        await Sweeper(
+            services.db, services.runs, services.idempotency, self.clock, asyncio.Event()
+        ).sweep()
 
     async def _exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes, Json]:
         async with self.http.request(method, f"/v1{path}", json=body) as response:
