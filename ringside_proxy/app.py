@@ -30,8 +30,8 @@ from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
-from ringside_proxy.services.images import Images
 from ringside_proxy.services.idempotency import Idempotency
+from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
