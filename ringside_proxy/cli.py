@@ -3,21 +3,25 @@
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ringside_proxy import __version__
+from ringside_proxy.commands.errors import CommandError
 from ringside_proxy.settings.environment import apply_overrides
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import Settings
 
+if TYPE_CHECKING:
+    from ringside_proxy.commands.reach import Access
+
 DEFAULT_CONFIG: Final = Path("config/ringside.yaml")
 CONFIG_VARIABLE: Final = "RINGSIDE_CONFIG"
-TOKEN_VARIABLE: Final = "RINGSIDE_TOKEN"  # noqa: S105 - the name of a variable
 SANDBOX_PORT: Final = 8081
 
 EXIT_OK: Final = 0
@@ -27,11 +31,9 @@ EXIT_DAMAGED: Final = 3
 T = TypeVar("T")
 
 UMASK: Final = 0o077
-API_CALL_S_MAX: Final = 10.0
-
-
-class CommandError(Exception):
-    """The command cannot be carried out; the message says why and what to do."""
+LIFETIME: Final = re.compile(r"([0-9]{1,9})([smhd])")
+LIFETIME_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+LIFETIME_S_MAX: Final = 100 * 365 * 24 * 3600
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,19 +78,59 @@ def _parser() -> argparse.ArgumentParser:
     sandbox.add_argument("--port", type=int, default=SANDBOX_PORT, help="0 takes a free one")
     sandbox.set_defaults(command=_sandbox)
 
-    token = commands.add_parser("token", help="tokens").add_subparsers(required=True, metavar="DO")
-    new = token.add_parser("new", help="make a token and show it once")
-    _with_config(new)
-    new.add_argument("name", metavar="NAME", help="what the token is called")
-    new.add_argument("--role", choices=("developer", "client"), default="developer")
-    new.add_argument("--customer", metavar="ID", help="whom a client token acts for")
-    new.set_defaults(command=_token_new)
+    _add_tokens(commands.add_parser("token", help="who may call"))
+
+    usage = commands.add_parser("usage", help="a month by customer and model")
+    _with_access(usage)
+    usage.add_argument("--month", metavar="YYYY-MM", help="else this month")
+    usage.add_argument("--customer", metavar="ID", help="this one alone")
+    usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    usage.set_defaults(command=_usage)
 
     backup = commands.add_parser("backup", help="copy the store, also while the proxy runs")
     _with_config(backup)
     backup.add_argument("target", metavar="FILE", type=Path)
     backup.set_defaults(command=_backup)
     return parser
+
+
+def _add_tokens(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="DO")
+
+    new = commands.add_parser("new", help="make a token and show it once")
+    _with_access(new)
+    new.add_argument("name", metavar="NAME", help="what the token is called")
+    new.add_argument("--role", choices=("developer", "client"), default="developer")
+    new.add_argument("--customer", metavar="ID", help="whom a client token acts for")
+    new.add_argument(
+        "--expires-in", metavar="TIME", type=_lifetime_s, help="such as 90d, 12h, 30m; else never"
+    )
+    new.set_defaults(command=_token_new)
+
+    listing = commands.add_parser("list", help="show all tokens, without the tokens themselves")
+    _with_access(listing)
+    listing.set_defaults(command=_token_list)
+
+    revoke = commands.add_parser("revoke", help="end a token, at once")
+    _with_access(revoke)
+    revoke.add_argument("id", metavar="ID", help="as the list shows it: tok_…")
+    revoke.set_defaults(command=_token_revoke)
+
+
+def _lifetime_s(text: str) -> int:
+    """Seconds of a time such as 90d."""
+    found = LIFETIME.fullmatch(text)
+    seconds = 0 if found is None else int(found[1]) * LIFETIME_UNITS_S[found[2]]
+    if not 0 < seconds <= LIFETIME_S_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time such as 90d, 12h or 30m")
+    return seconds
+
+
+def _with_access(parser: argparse.ArgumentParser) -> None:
+    """For commands that ask a running proxy, and without one look into its store."""
+    _with_config(parser)
+    parser.add_argument("--url", help="a running proxy, else the one of the configuration")
+    parser.add_argument("--token", help="a developer token to ask it with, else $RINGSIDE_TOKEN")
 
 
 def _with_config(parser: argparse.ArgumentParser) -> None:
@@ -188,61 +230,41 @@ async def _sandbox_until_stopped(port: int) -> int:
 
 
 def _token_new(args: argparse.Namespace) -> int:
-    settings = _settings(args)
-    token = _run(_mint_in_store(settings, args)) or _mint_over_api(settings, args)
+    from ringside_proxy.commands import tokens
+
+    token = tokens.new(_access(args), args.name, args.role, args.customer, args.expires_in)
     print(token)
     print("This is the only time it is shown.", file=sys.stderr)
     return EXIT_OK
 
 
-async def _mint_in_store(settings: Settings, args: argparse.Namespace) -> str | None:
-    """A token made in the store itself; None while a running proxy owns it."""
-    from ringside_proxy.domain.errors import InvalidRequestError
-    from ringside_proxy.services.tokens import Tokens, require_customer
-    from ringside_proxy.store.db import Database
-    from ringside_proxy.store.files import StoreInUseError
-    from ringside_proxy.system import SystemClock, system_ids
+def _token_list(args: argparse.Namespace) -> int:
+    from ringside_proxy.commands import tokens
 
-    try:
-        require_customer(args.role, args.customer)
-    except InvalidRequestError as error:
-        raise CommandError(error.message) from None
-    clock = SystemClock()
-    os.umask(UMASK)
-    try:
-        db = await Database.open(settings.store.path, clock, settings.store.synchronous)
-    except StoreInUseError:
-        return None
-    try:
-        tokens = Tokens(db, system_ids(), clock, is_required=True)
-        return (await tokens.mint(args.name, args.role, args.customer)).token
-    finally:
-        await db.close()
+    print(tokens.listing(_access(args)), end="")
+    return EXIT_OK
 
 
-def _mint_over_api(settings: Settings, args: argparse.Namespace) -> str:
-    """A token from the proxy that owns the store."""
-    import httpx
+def _token_revoke(args: argparse.Namespace) -> int:
+    from ringside_proxy.commands import tokens
 
-    url = f"http://{settings.server.host}:{settings.server.port}/v1/tokens"
-    own = os.environ.get(TOKEN_VARIABLE)
-    if own is None:
-        raise CommandError(
-            f"A proxy is running on this store. Set {TOKEN_VARIABLE} to a developer token, "
-            "with which to ask it, or stop it first."
-        )
-    body = {"name": args.name, "role": args.role, "customer": args.customer}
-    try:
-        answer = httpx.post(
-            url, json=body, headers={"Authorization": f"Bearer {own}"}, timeout=API_CALL_S_MAX
-        )
-        reply = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        raise CommandError(f"The proxy at {url} did not answer as expected: {error}") from None
-    if answer.status_code != httpx.codes.OK:
-        raise CommandError(f"The proxy refused: {reply['error']['message']}")
-    token: str = reply["token"]
-    return token
+    tokens.revoke(_access(args), args.id)
+    print(f"{args.id} is revoked")
+    return EXIT_OK
+
+
+def _usage(args: argparse.Namespace) -> int:
+    from ringside_proxy.commands import usage
+
+    print(usage.usage(_access(args), args.month, args.customer, args.format), end="")
+    return EXIT_OK
+
+
+def _access(args: argparse.Namespace) -> "Access":
+    from ringside_proxy.commands.reach import TOKEN_VARIABLE, Access
+
+    token = args.token or os.environ.get(TOKEN_VARIABLE)
+    return Access(settings=_settings(args), url=args.url, token=token)
 
 
 def _backup(args: argparse.Namespace) -> int:

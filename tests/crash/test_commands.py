@@ -229,6 +229,56 @@ async def test_a_client_token_needs_a_customer(home: Home, arguments: tuple[str,
     assert not home.store.exists()
 
 
+async def test_a_running_proxy_lists_and_revokes_tokens(home: Home) -> None:
+    """`token list` shows who may call, `token revoke` ends one at once; both ask the proxy."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home.configure(server={"port": port})
+    with_config = ("-c", str(home.config))
+    async with home.serving() as server:
+        made = await home.run("token", "new", "web", *with_config, RINGSIDE_TOKEN=TOKEN)
+        listed = await home.run("token", "list", *with_config, RINGSIDE_TOKEN=TOKEN)
+        token_id = listed.out.splitlines()[1].split()[0]
+        was_let_in = await authenticates(server.url, made.out.strip())
+        revoked = await home.run("token", "revoke", token_id, *with_config, "--token", TOKEN)
+        is_let_in = await authenticates(server.url, made.out.strip())
+
+    assert [line.split()[1] for line in listed.out.splitlines()] == ["NAME", "web", "app"]
+    assert (revoked.code, revoked.out) == (0, f"{token_id} is revoked\n")
+    assert (was_let_in, is_let_in) == (True, False)
+
+
+# --- usage
+
+
+async def test_usage_is_told_by_the_proxy_or_the_store(home: Home) -> None:
+    """The same line for line while a proxy runs, at its URL, and when it has stopped."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    home.configure(server={"port": port})
+    command = ("usage", "--month", "2025-11", "--format", "csv", "-c", str(home.config))
+    async with home.serving() as server:
+        asked = await home.run(*command, RINGSIDE_TOKEN=TOKEN)
+        by_url = await home.run(*command, "--url", server.url, "--token", TOKEN)
+        refused = await home.run(*command)
+        assert await server.stop() == 0
+    read = await home.run(*command)
+
+    assert (asked.code, by_url.code, read.code) == (0, 0, 0)
+    assert asked.out.startswith("customer,model,provider,requests,")
+    assert asked.out == by_url.out == read.out
+    assert (refused.code, refused.out) == (1, "")
+    assert "Set RINGSIDE_TOKEN to a developer token" in refused.err
+
+
+async def test_usage_of_no_store_is_refused(home: Home) -> None:
+    """A store that is not there is named, and none is made."""
+    outcome = await home.run("usage", "-c", str(home.config))
+
+    assert (outcome.code, outcome.err) == (1, f"There is no store at {home.store}.\n")
+    assert not home.store.exists()
+
+
 # --- backup
 
 
