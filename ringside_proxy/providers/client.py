@@ -8,7 +8,7 @@ only an answer that was read to its end gives its connection back to the pool.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 
@@ -19,6 +19,7 @@ from ringside_proxy import __version__
 from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.exchange import (
+    TRANSPORT_ERRORS,
     Attempt,
     Exchange,
     Observe,
@@ -41,6 +42,9 @@ CONNECTIONS_PER_HOST_MAX: Final = 200
 KEEPALIVE_S: Final = 30
 DNS_CACHE_S: Final = 30
 REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
+FAREWELL_S_MAX: Final = 5.0
+FAREWELLS_S_MAX: Final = 1.0
+"""How long a provider is tried to be told to stop, and how long the end waits for that."""
 KEPT_HEADERS: Final = ("content-type", "x-request-id")
 
 OnRetry = Callable[[str, str], None]
@@ -97,6 +101,7 @@ class ProviderClient:
         self._observe = observe
         self._on_retry = on_retry
         self._upstreams: dict[str, _Upstream] = {}
+        self._farewells: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def stream(
@@ -121,15 +126,22 @@ class ProviderClient:
             try:
                 await exchange.open()
             except BaseException:
-                exchange.close()
                 next_request = measured.again
+                if next_request is asked:
+                    self._abandon(target, upstream, exchange.abandons)
+                exchange.close()
                 raise
             return exchange
 
-        exchange = await self._with_retries(target, upstream, attempt)
+        try:
+            exchange = await self._with_retries(target, upstream, attempt)
+        except BaseException:
+            self._abandon(target, upstream, next_request.abandon)
+            raise
         try:
             yield exchange
         finally:
+            self._abandon(target, upstream, exchange.abandons)
             exchange.close()
 
     async def send(
@@ -152,7 +164,9 @@ class ProviderClient:
         return await self._with_retries(target, upstream, attempt, deadline_s)
 
     async def close(self) -> None:
-        """Closes every connection."""
+        """Closes every connection; providers that are being told to stop have a moment for it."""
+        if self._farewells:
+            await asyncio.wait(self._farewells, timeout=FAREWELLS_S_MAX)
         upstreams, self._upstreams = self._upstreams, {}
         for upstream in upstreams.values():
             await upstream.session.close()
@@ -181,6 +195,21 @@ class ProviderClient:
                 self._on_retry(target.provider, error.code or type(error).__name__)
             failed += 1
             await self._sleep(delay_s)
+
+    def _abandon(self, target: Target, upstream: _Upstream, request: HTTPRequest | None) -> None:
+        """Sends the request that ends work which nobody waits for; nobody waits for this either."""
+        if request is None:
+            return
+
+        async def tell() -> None:
+            measured = Attempt(target, request, self._clock, None)
+            with suppress(*TRANSPORT_ERRORS):
+                async with asyncio.timeout(FAREWELL_S_MAX):
+                    (await begin(upstream.session, measured, None)).close()
+
+        task = asyncio.create_task(tell())
+        self._farewells.add(task)
+        task.add_done_callback(self._farewells.discard)
 
     def _upstream(self, provider: str) -> _Upstream:
         upstream = self._upstreams.get(provider)

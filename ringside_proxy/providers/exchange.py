@@ -225,6 +225,12 @@ class Exchange(Generic[T]):
             raise StopAsyncIteration
         return items
 
+    @property
+    def abandons(self) -> HTTPRequest | None:
+        """What tells the provider to stop if the exchange is closed now; None if it has stopped."""
+        has_stopped = self._decoder.is_done or self._attempt.outcome == "ok"
+        return None if has_stopped else self._attempt.request.abandon
+
     def close(self) -> None:
         """Drops the connection, unless the answer was read to its end."""
         if self._response is not None:

@@ -302,7 +302,21 @@ def _listen(provider: str, credentials: Credentials, body: bytes) -> HTTPRequest
     headers = {"accept": "text/event-stream", "cache-control": "no-store"}
     if credentials.api_key:
         headers["authorization"] = f"Bearer {credentials.api_key}"
-    return HTTPRequest(method="GET", url=stream, headers=headers)
+    return HTTPRequest(
+        method="GET", url=stream, headers=headers, abandon=_cancel(prediction, credentials)
+    )
+
+
+def _cancel(prediction: Fields, credentials: Credentials) -> HTTPRequest | None:
+    """The call that ends a prediction: it is paid by the second, and goes on without a listener."""
+    urls = prediction.get("urls")
+    cancel = urls.get("cancel") if isinstance(urls, dict) else None
+    if not isinstance(cancel, str) or not _is_trusted(cancel, credentials.base_url):
+        return None
+    headers = {"content-type": "application/json"}
+    if credentials.api_key:
+        headers["authorization"] = f"Bearer {credentials.api_key}"
+    return HTTPRequest(url=cancel, headers=headers)
 
 
 def _prediction(provider: str, body: bytes) -> Fields:

@@ -58,7 +58,8 @@ class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
     `dropped_params` names, as OpenAI does, what the caller gave and this model does not take.
     `sign` gives the request as it goes out at a time (ms), for signatures that hold a time.
     `follow` makes the request that gets the answer out of the first answer's body, for providers
-    that answer where to listen.
+    that answer where to listen. `abandon` tells a provider to stop that would go on working when
+    nobody listens any more.
     """
 
     method: Literal["GET", "POST"] = "POST"
@@ -68,6 +69,7 @@ class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
     dropped_params: tuple[str, ...] = ()
     sign: Callable[["HTTPRequest", int], "HTTPRequest"] | None = None
     follow: Callable[[bytes], "HTTPRequest"] | None = None
+    abandon: "HTTPRequest | None" = None
 
 
 class Support(StrEnum):

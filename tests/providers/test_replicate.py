@@ -308,6 +308,24 @@ def test_header_says_it_better():
     assert REPLICATE.restate(429, headers, b"resets in ~30s")[1] is headers
 
 
+CANCEL_URL = "https://api.replicate.com/v1/predictions/p1abc/cancel"
+
+
+def test_prediction_that_nobody_reads_is_cancelled():
+    """At the address that it names itself, with the owner's key."""
+    request = listen({"urls": {"stream": STREAM_URL, "cancel": CANCEL_URL}})
+
+    assert request.abandon is not None
+    assert (request.abandon.method, request.abandon.url) == ("POST", CANCEL_URL)
+    assert request.abandon.headers["authorization"] == "Bearer r8_test_key_12345"
+
+
+@pytest.mark.parametrize("cancel", [None, 1, "https://example.com/cancel", "http://[::1"])
+def test_key_goes_to_no_other_place_to_cancel(cancel):
+    """A prediction that cannot be cancelled safely runs on."""
+    assert listen({"urls": {"stream": STREAM_URL, "cancel": cancel}}).abandon is None
+
+
 @pytest.mark.parametrize(
     ("metrics", "expected"),
     [
