@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo run test test-python-sdks test-node node check format lint lock clean help
+.PHONY: demo run test test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -29,6 +29,20 @@ node: $(VENV)/.dev ## Installs what the Node suites need (as root on Debian, nod
 	@command -v node npm >/dev/null || { apt-get -qq update && apt-get -qq install -y nodejs npm; }
 	@$(BIN)/python tests/e2e/sdks.py node
 
+test-deploy: deploy-tools ## Manifests, chart, image, alerts: rendered, validated, tried out
+	@$(BIN)/python -m pytest tests/deploy
+
+deploy-tools: $(VENV)/.dev ## Installs what judges deploy/: schemas, linters, kustomize, helm, promtool
+	@$(BIN)/python tests/deploy/tools.py
+
+SBOM ?= dist/ringside-proxy.cdx.json
+
+sbom: ## Writes a bill of materials (CycloneDX) of what the image installs
+	@test -x .venvs/deploy/bin/cyclonedx-py || $(MAKE) deploy-tools
+	@mkdir -p $(dir $(SBOM))
+	@.venvs/deploy/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --spec-version 1.6 --output-file $(SBOM)
+
 check: lint test ## Format, lint, types, floors, tests
 
 lint: $(VENV)/.dev ## Format, lint, types, floors
@@ -47,6 +61,7 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@$(LOCK) pyproject.toml --extra demo --group build -c requirements.lock -o requirements-demo.lock
 	@$(LOCK) pyproject.toml --extra demo --group build --group dev --group vendors -c requirements-demo.lock -o requirements-dev.lock
 	@for given in tests/e2e/sdk_python/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
+	@for given in tests/deploy/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
 	@cd tests/e2e/sdk_node && npm install --package-lock-only
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
@@ -69,4 +84,4 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
 	@touch $@
 
 clean: ## Removes what the targets made
-	@rm -rf $(VENV) .venvs tests/e2e/sdk_node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venvs dist tests/e2e/sdk_node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -225,6 +225,7 @@ def test_ci_runs_lint_demo_and_tests_without_asking() -> None:
         "make lint",
         "make demo",
         "make node",
+        "make deploy-tools",
         "make test",
     ]
 
