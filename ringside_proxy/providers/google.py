@@ -21,6 +21,7 @@ from ringside_proxy.providers.google_models import family_of
 from ringside_proxy.providers.google_params import build
 from ringside_proxy.providers.google_schemas import names_of, wire_names
 from ringside_proxy.providers.google_shapes import check_shape
+from ringside_proxy.providers.google_state import Halt
 from ringside_proxy.providers.google_stream import GeminiStreamDecoder, gemini_usage
 from ringside_proxy.providers.types import (
     Capabilities,
@@ -75,6 +76,8 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
         body: dict[str, Any] = {"contents": told.contents, **built.fields}
         if told.system:
             body["systemInstruction"] = {"parts": told.system}
+        if request.continuation is not None:
+            body["continuationToken"] = Halt.of(request.continuation).token
         call = _post(request.model, "streamGenerateContent?alt=sse", body, credentials)
         return msgspec.structs.replace(call, dropped_params=built.dropped)
 
@@ -113,7 +116,7 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""
         names = {wire: name for name, wire in _wire_names(request).items()}
-        return GeminiStreamDecoder(self.name, new_id, names)
+        return GeminiStreamDecoder(self.name, new_id, names, Halt.of(request.continuation))
 
     restate = staticmethod(restated)
     """How its refusals are put so that `errors.py` reads them; for `Target.restate`."""

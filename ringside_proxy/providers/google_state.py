@@ -64,6 +64,22 @@ class Signatures(msgspec.Struct, kw_only=True):
         return parts
 
 
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an answer stopped that Google goes on with in a further request, and what it had then.
+
+    Source: https://ai.google.dev/gemini-api/docs/generate-content/long-decode, read 2026-11-21.
+    """
+
+    token: str = ""
+    call_ids: list[str] = []
+    signatures: Signatures = msgspec.field(default_factory=Signatures)
+
+    @classmethod
+    def of(cls, continuation: Any) -> "Halt":
+        """As it was told at the end of the answer so far; the beginning if nothing was."""
+        return msgspec.convert(continuation or {}, cls)
+
+
 def signatures_of(message: dict[str, Any]) -> Signatures:
     """What was kept with an answer, else what its calls carry in Google's own public field."""
     try:

@@ -2,8 +2,8 @@
 
 A chunk is a whole `GenerateContentResponse`; calls come whole, and usage is cumulative. Nothing
 marks the end but the body's own, so the finish is told there, with the signatures before it. An
-answer that Google would go on with in a further request (`CONTINUATION`, past 65,536 tokens of
-output) ends as `length`: a stream is one request, so its end cannot make another.
+answer that Google goes on with in a further request (`CONTINUATION`, past 65,536 tokens of output)
+ends as `length`, with what the next decoder has to know.
 Source: https://github.com/googleapis/python-genai (types.py and _api_client.py of 3.4.0) and
 https://ai.google.dev/gemini-api/docs/generate-content/long-decode, read 2026-11-21.
 """
@@ -11,6 +11,7 @@ https://ai.google.dev/gemini-api/docs/generate-content/long-decode, read 2026-11
 import re
 from typing import Any, Final
 
+import msgspec
 import orjson
 
 from ringside_proxy.domain.errors import (
@@ -24,7 +25,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX
 from ringside_proxy.providers.errors import redact
 from ringside_proxy.providers.google_errors import STATE_REJECTED, stream_error, unwrapped
-from ringside_proxy.providers.google_state import Signatures
+from ringside_proxy.providers.google_state import Halt
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -41,10 +42,11 @@ from ringside_proxy.providers.usage import TOKENS_MAX
 TAIL_BYTES_MAX: Final = 16 * 1024
 MESSAGE_CHARS_MAX: Final = 300
 
+CONTINUATION: Final = "CONTINUATION"
 FINISH_REASONS: Final[dict[str, FinishReason]] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
-    "CONTINUATION": "length",
+    CONTINUATION: "length",
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
     "LANGUAGE": "content_filter",
@@ -86,15 +88,19 @@ UNFRAMED_ERROR: Final = re.compile(rb'(?:\A|[\r\n])(\[?\s*\{\s*"error"\s*:.*)\Z'
 class GeminiStreamDecoder:
     """One streamed answer. What came before an error is handed out before the error is raised."""
 
-    def __init__(self, provider: str, new_id: NewId, names: dict[str, str]) -> None:
-        """`names` gives functions back their own names."""
+    def __init__(
+        self, provider: str, new_id: NewId, names: dict[str, str], halt: Halt | None = None
+    ) -> None:
+        """`names` gives functions back their own names; `halt` is where the answer stopped."""
+        halt = halt or Halt.of(None)
         self._provider = provider
         self._new_id = new_id
         self._names = names
         self._sse = SSEDecoder(provider)
         self._tail = b""
-        self._call_ids: list[str] = []
-        self._signatures = Signatures()
+        self._call_ids = list(halt.call_ids)
+        self._signatures = halt.signatures
+        self._token: str | None = None
         self._reason: str | None = None
         self._is_blocked = False
         self._usage: UsageDelta | None = None
@@ -122,7 +128,7 @@ class GeminiStreamDecoder:
         if state := self._signatures.state():
             deltas.append(StateDelta(state))
         self._tell_usage(deltas)
-        deltas.append(Finish(self._finish()))
+        deltas.append(Finish(self._finish(), self._halt()))
         return deltas
 
     def _read(self, events: list[Event]) -> list[Delta]:
@@ -180,6 +186,8 @@ class GeminiStreamDecoder:
         if not isinstance(reason, str) or not reason:
             return
         self._reason = reason
+        if reason == CONTINUATION and isinstance(token := candidate.get("continuationToken"), str):
+            self._token = token
         if reason in FAILURES:
             kind, is_retryable = FAILURES[reason]
             said = candidate.get("finishMessage")
@@ -234,6 +242,13 @@ class GeminiStreamDecoder:
             return "content_filter"  # the prompt was blocked
         finish = FINISH_REASONS.get(self._reason, "stop")
         return "tool_calls" if finish == "stop" and self._call_ids else finish
+
+    def _halt(self) -> dict[str, Any] | None:
+        """What the answer goes on with, if it does."""
+        if self._token is None:
+            return None
+        halt = Halt(token=self._token, call_ids=self._call_ids, signatures=self._signatures)
+        return msgspec.to_builtins(halt)  # type: ignore[no-any-return]
 
     def _broken(self) -> ProviderError:
         """The bare error that the body ended with, if that is why it broke off."""

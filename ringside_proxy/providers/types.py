@@ -23,7 +23,8 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     `model` is the provider's own name for it. `messages` are OpenAI chat messages. `params` holds
     every other chat-completions parameter that was given, by OpenAI's name (`tools`,
     `tool_choice`, `temperature`, `max_completion_tokens`, …), never null, without `stream` and
-    `stream_options`.
+    `stream_options`. `continuation` is what the answer so far ended with, if its provider is to go
+    on where it stopped.
     """
 
     model: str
@@ -31,6 +32,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Any] = {}
     is_stream: bool = False
     include_usage: bool = False
+    continuation: Any = None
 
 
 class EmbeddingsRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,10 +168,14 @@ class UsageDelta(msgspec.Struct, frozen=True):
     service_tier: str | None = None
 
 
-class Finish(msgspec.Struct, frozen=True):
-    """The model is done; exactly one in a stream that is whole."""
+class Finish(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The model is done; exactly one in a stream that is whole.
+
+    With a `continuation` it is not: asked again with it, the provider goes on where it stopped.
+    """
 
     reason: FinishReason
+    continuation: Any = None
 
 
 Delta = TextDelta | RefusalDelta | ReasoningDelta | ToolCallDelta | StateDelta | UsageDelta | Finish

@@ -43,6 +43,9 @@ SCHEMA_REJECTED: Final = "schema_not_supported"
 STATE_REJECTED: Final = "provider_state_rejected"
 """What adapters call a refusal of the schema itself, and of state that was given back."""
 
+CONTINUATIONS_MAX: Final = 8
+"""How often a provider may break a long answer off to be asked to go on."""
+
 CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
 
 Batches = AsyncGenerator[list[Delta], None]
@@ -145,21 +148,46 @@ class Answers:
 
     async def _stream(self, call: _Call, request: CompletionRequest) -> Batches:
         """One answer; if the model will not have its state back, one without it."""
+        has_told = False
         try:
-            async with aclosing(self._asked(call, request)) as batches:
+            async with aclosing(self._continued(call, request)) as batches:
                 async for batch in batches:
+                    has_told = True
                     yield batch
         except ProviderRejectedError as error:
             stateless = [
                 {key: value for key, value in message.items() if key != "provider_state"}
                 for message in request.messages
             ]
-            if error.code != STATE_REJECTED or stateless == request.messages:
+            if has_told or error.code != STATE_REJECTED or stateless == request.messages:
                 raise
             request = msgspec.structs.replace(request, messages=stateless)
-            async with aclosing(self._asked(call, request)) as batches:
+            async with aclosing(self._continued(call, request)) as batches:
                 async for batch in batches:
                     yield batch
+
+    async def _continued(self, call: _Call, request: CompletionRequest) -> Batches:
+        """One answer, through all the requests that its provider makes of a long one."""
+        before, halt = NO_USAGE, None
+        for hops_left in range(CONTINUATIONS_MAX, -1, -1):
+            used, halt = NO_USAGE, None
+            async with aclosing(self._asked(call, request)) as batches:
+                async for batch in batches:
+                    told: list[Delta] = []
+                    for delta in batch:
+                        if isinstance(delta, UsageDelta):
+                            used = delta.usage
+                            told.append(UsageDelta(before + used) if before != NO_USAGE else delta)
+                        elif isinstance(delta, Finish) and delta.continuation and hops_left:
+                            halt = delta.continuation
+                        else:
+                            told.append(delta)
+                    if told:
+                        yield told
+            if halt is None:
+                return
+            before += used
+            request = msgspec.structs.replace(request, continuation=halt)
 
     async def _asked(self, call: _Call, request: CompletionRequest) -> Batches:
         """One answer as it comes, with ids of OpenAI's kind and always with its usage."""

@@ -386,3 +386,49 @@ async def test_lost_answer_is_asked_for_again():
     assert upstream.requests[1].path == "/v1/models/gemini-3.5-flash:streamGenerateContent"
     assert upstream.requests[1].headers["x-goog-api-key"] == "test-key"
     assert len(slept) == 1
+
+
+def halted(*parts: Any) -> Any:
+    """What an answer with these parts ends with when Google stops in the middle of it."""
+    said = chunk(*parts, reason="CONTINUATION")
+    said["candidates"][0]["continuationToken"] = "t1"
+    [*_, finish] = decode([frames(said)])
+    assert finish.reason == "length"
+    return finish.continuation
+
+
+def test_answer_goes_on_where_it_stopped():
+    """The next calls are numbered after those that came, and no id is used twice."""
+    call = {"functionCall": {"name": "f", "args": {}, "id": "a"}, "thoughtSignature": "s1"}
+    halt = halted(TEXT, call)
+    request = msgspec.structs.replace(ASKED, continuation=halt)
+
+    items = decode([frames(chunk(call | {"thoughtSignature": "s2"}, reason="STOP"))], request)
+
+    assert [(index, call_id) for index, call_id, name, _ in calls(items) if name] == [
+        (1, "call_new1")
+    ]
+    [state] = [item.state for item in items if isinstance(item, StateDelta)]
+    assert state["calls"] == [[0, "s1"], [1, "s2"]]
+    assert state["chars"] == 2
+    assert items[-1] == Finish("tool_calls")
+
+
+def test_request_to_go_on_is_the_same_with_the_token():
+    """As Google asks for it."""
+    credentials = Credentials(base_url="http://127.0.0.1:1", api_key="k")
+    request = msgspec.structs.replace(ASKED, continuation=halted(TEXT))
+
+    first = orjson.loads(Google().build_request(ASKED, credentials).body)
+    second = orjson.loads(Google().build_request(request, credentials).body)
+
+    assert second == first | {"continuationToken": "t1"}
+
+
+@pytest.mark.parametrize("token", [None, 1, {}])
+def test_answer_that_stops_without_a_token_ends(token):
+    """There is nothing to go on with."""
+    said = chunk(TEXT, reason="CONTINUATION")
+    said["candidates"][0]["continuationToken"] = token
+
+    assert decode([frames(said)])[-1] == Finish("length")
