@@ -196,6 +196,11 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
     def _post(
         self, path: str, body: dict[str, Any], credentials: Credentials, dropped: tuple[str, ...]
     ) -> HTTPRequest:
+        return self._post_to(credentials.base_url.rstrip("/") + path, body, credentials, dropped)
+
+    def _post_to(
+        self, url: str, body: dict[str, Any], credentials: Credentials, dropped: tuple[str, ...]
+    ) -> HTTPRequest:
         headers = {"content-type": "application/json"}
         if credentials.api_key:
             is_bearer = self.key_header == "authorization"
@@ -204,7 +209,7 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
             if value := credentials.options.get(option):
                 headers[header] = str(value)
         return HTTPRequest(
-            url=credentials.base_url.rstrip("/") + path,
+            url=url,
             headers=headers,
             body=orjson.dumps(body),
             dropped_params=dropped,

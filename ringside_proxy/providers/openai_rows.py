@@ -17,6 +17,7 @@ from ringside_proxy.providers.chat_params import (
     levels,
     switch,
 )
+from ringside_proxy.providers.huggingface import HuggingFace
 from ringside_proxy.providers.openai_compatible import OPTION_HEADERS, OpenAICompatible
 from ringside_proxy.providers.openai_models import (
     NO_SCHEMA,
@@ -465,7 +466,7 @@ OPENROUTER: Final = OpenAICompatible(
 
 # What a partner heeds is the partner's business; only of a pinned one is it known beforehand.
 PARTNER: Final = _able(json_object=True, json_schema=True, single_tool_call=Support.EMULATED)
-HUGGINGFACE: Final = OpenAICompatible(
+HUGGINGFACE: Final = HuggingFace(
     name="huggingface",
     key_variables=("HF_TOKEN",),
     base_url="https://router.huggingface.co/v1",

@@ -465,7 +465,7 @@ def test_embeddings_take_what_the_row_says(name, expected, dropped):
     assert request.dropped_params == dropped
 
 
-@pytest.mark.parametrize("name", ["groq", "deepseek", "cerebras", "huggingface"])
+@pytest.mark.parametrize("name", ["groq", "deepseek", "cerebras"])
 def test_rows_without_embeddings_say_so(name):
     """The caller is told what to use instead."""
     assert not PROVIDERS[name].has_embeddings

@@ -3,6 +3,7 @@
 Source: the vendors' references that `ringside_proxy/providers` names, read 2026-11-21.
 """
 
+import re
 from typing import Any, Final
 
 from tests.vendors.asked import Asked, Kind, require, require_key, require_known
@@ -27,6 +28,22 @@ TYPES: Final = {
     "sambanova": "sambanova.types:EmbeddingCreateParams",
 }
 INPUTS_MAX: Final = 2048
+FEATURES: Final = re.compile(r"/hf-inference/models/[\w.-]+/[\w.-]+/pipeline/feature-extraction")
+FEATURE_FIELDS: Final = {"inputs", "normalize", "prompt_name", "truncate", "truncation_direction"}
+FEATURES_MAX: Final = 32
+
+
+def judge_features(asked: Asked, key: str) -> None:
+    """Raises Refused for what a feature-extraction pipeline of HuggingFace's would refuse."""
+    has_model = FEATURES.fullmatch(asked.path) and asked.method == "POST"
+    require(has_model, "Not Found", Kind.NOT_FOUND)
+    require_key(asked, "authorization", key)
+    body: Any = asked.body
+    require(not body.keys() - FEATURE_FIELDS, "extra fields not permitted")
+    texts = body.get("inputs")
+    require(isinstance(texts, list) and texts, "inputs: field required")
+    require(all(isinstance(text, str) for text in texts), "inputs: str type expected")
+    require(len(texts) <= FEATURES_MAX, f"batch size {len(texts)} > maximum allowed batch size 32")
 
 
 def judge(vendor: str, asked: Asked, key: str) -> None:

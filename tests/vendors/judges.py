@@ -43,8 +43,14 @@ def _google(asked: Asked, key: str) -> None:
     (google.judge_embeddings if embeds else google.judge)(asked, key)
 
 
+def _huggingface(asked: Asked, key: str) -> None:
+    embeds = asked.path.endswith("/feature-extraction")
+    (embeddings.judge_features if embeds else _chat("huggingface"))(asked, key)
+
+
 JUDGES: Final[dict[str, Judge]] = {
     **{vendor: _chat(vendor) for vendor in RULES},
+    "huggingface": _huggingface,
     "xai": _responses("xai"),
     "perplexity": _responses("perplexity"),
     "anthropic": anthropic.judge,

@@ -544,6 +544,9 @@ EMBEDDINGS = {
     "together": _bearer("/embeddings", {"model": "m", "input": ["a"], "dimensions": 3}),
     "sambanova": _bearer("/embeddings", {"model": "m", "input": ["a"], "encoding_format": "float"}),
     "groq": _bearer("/embeddings", {"model": "m", "input": ["a"]}),
+    "huggingface": _bearer(
+        "/hf-inference/models/BAAI/bge-m3/pipeline/feature-extraction", {"inputs": [[1, 2]]}
+    ),
     "cohere": _bearer("/v2/embed", {"model": "embed-v4.0", "texts": ["a"]}),
     "google": Asked(
         "POST",
