@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,6 +35,7 @@ from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
+from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
 from ringside_proxy.services.prices import PriceBook, overrides
 from ringside_proxy.services.run_executor import RunExecutor
@@ -61,6 +63,8 @@ BACKLOG: Final = 1024
 BODY_S_MAX: Final = 30.0
 LAG_EVERY_S: Final = 1.0
 SANDBOX: Final = "sandbox"
+TRUST_CLOCK: Final = "RINGSIDE_TRUST_CLOCK"
+"""Set to 1, somebody vouches for a clock that is far ahead of everything stored."""
 
 
 class Proxy:
@@ -102,7 +106,11 @@ class Proxy:
 
     def unready_reasons(self) -> list[str]:
         """Why no new traffic should come; never because of a provider."""
-        reasons = {"draining": self.is_draining, "disk_full": self.services.db.is_full}
+        reasons = {
+            "draining": self.is_draining,
+            "disk_full": self.services.db.is_full,
+            "clock_jump": self.services.books.clock_jumped,
+        }
         return [reason for reason, holds in reasons.items() if holds]
 
 
@@ -164,9 +172,10 @@ async def _assemble(
     stack.push_async_callback(guarded.close)
     answers = Answers(client, new_id, Schemas(), Images(guarded))
     executor = RunExecutor(db, answers, new_id, clock)
-    live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics)
     woken = asyncio.Event()
     shield = Shield()
+    books = Ledger(db, new_id, clock, metrics, shield, new_id("boot"))
+    live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics, books)
     runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
     traffic = middleware.Traffic()
     services = Services(
@@ -176,7 +185,8 @@ async def _assemble(
         threads=Threads(db, live_runs, new_id, shield, woken.set),
         runs=runs,
         live_runs=live_runs,
-        completions=Completions(db, client, answers, new_id, clock, metrics),
+        completions=Completions(db, client, answers, new_id, clock),
+        books=books,
         customers=Customers(db),
         wallet=Wallet(db),
         idempotency=idempotency,
@@ -188,8 +198,9 @@ async def _assemble(
         body_s_max=body_s_max,
     )
     proxy = Proxy(services, traffic)
-    await runs.recover(snapshot.router)
-    sweeper = Sweeper(db, runs, idempotency, clock, woken)
+    await books.recover(snapshot, trusts_clock=os.environ.get(TRUST_CLOCK) == "1")
+    await runs.recover(snapshot)
+    sweeper = Sweeper(db, runs, idempotency, clock, woken, lambda: books.sweep(snapshot))
     for work in (sweeper.run(), tokens.run(), _watch_loop(db, metrics, clock)):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     stack.push_async_callback(idempotency.close)

@@ -262,6 +262,7 @@ class Metrics:
         self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
         self._declare_requests_and_runs()
         self._declare_upstream()
+        self._declare_money()
         self._declare_store()
         self.loop_lag_seconds = self._histogram(
             "loop_lag_seconds", "How late the event loop's timer fires", buckets=LAG_BUCKETS_S
@@ -306,6 +307,10 @@ class Metrics:
         """A model call consumed tokens; cached and reasoning tokens are in the two sums."""
         self._tokens.of(provider, model, "input").observe(usage.input_tokens)
         self._tokens.of(provider, model, "output").observe(usage.output_tokens)
+
+    def cost_booked(self, provider: str, model: str, cost_nano_usd: int) -> None:
+        """An attempt at a model call was booked."""
+        self._costs.of(provider, model).inc(cost_nano_usd)
 
     def store_committed(self, transactions: int, duration_s: float) -> None:
         """The writer made a batch durable. May be called from its thread."""
@@ -379,6 +384,21 @@ class Metrics:
             counter("retries_total", "Model calls sent again", ("provider", "reason")),
             open_index=1,
         )
+
+    def _declare_money(self) -> None:
+        counter, gauge = self._counter, self._gauge
+        self._costs = Family(
+            counter("cost_nano_usd_total", "Booked cost, markup included", ("provider", "model")),
+            open_index=1,
+        )
+        self.budget_rejections_total = counter(
+            "budget_rejections_total", "Calls refused by a customer's cap or the wallet"
+        )
+        self.budget_overrun_total = counter(
+            "budget_overrun_total", "Calls under a cap that cost more than was held for them"
+        )
+        self.holds_live = gauge("holds_live", "Calls whose worst case is kept back")
+        self.holds_oldest_seconds = gauge("holds_oldest_seconds", "Age of the oldest of them")
 
     def _declare_store(self) -> None:
         counter, gauge, histogram = self._counter, self._gauge, self._histogram

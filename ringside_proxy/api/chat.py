@@ -7,52 +7,73 @@ from ringside_proxy.api.context import KEPT, REQUEST_ID, caller, customer, servi
 from ringside_proxy.api.errors import envelope_of
 from ringside_proxy.api.request import read_open_body
 from ringside_proxy.domain.errors import RingsideError
+from ringside_proxy.domain.ledger import CallKind
+from ringside_proxy.domain.money import usd_text
 from ringside_proxy.services.chat_replay import ChatReplay
 from ringside_proxy.services.completions import ChatCall
+from ringside_proxy.services.metering import Meter, call_of
 from ringside_proxy.services.model_routing import Route
 
 
 async def create_completion(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body, params = await read_open_body(request, bodies.ChatCompletion)
-    customer(request, body.user)
     options = body.stream_options
+    route = snapshot(request).router.route(body.model)
     call = ChatCall(
-        route=snapshot(request).router.route(body.model),
+        route=route,
+        meter=_meter(request, "chat.completion", route, body),
         messages=params.pop("messages"),
         params=params,
         request_id=request[REQUEST_ID],
         owner=caller(request).owner,
         include_usage=bool(options and options.include_usage),
-        once=caller(request).once,
     )
     if body.stream:
         return await _stream(request, call)
     answer = await services(request).completions.chat(call)
-    return _answer(answer, call.route, call.dropped_params)
+    return _answer(answer, call.route, call.meter, call.dropped_params)
 
 
 async def create_embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
     body, params = await read_open_body(request, bodies.Embeddings)
-    customer(request, body.user)
     route = snapshot(request).router.route(body.model)
+    meter = _meter(request, "embedding", route, body)
     answer = await services(request).completions.embeddings(
-        route, body.input, params, request[REQUEST_ID], caller(request).once
+        route, body.input, params, request[REQUEST_ID], meter
     )
-    return _answer(answer, route)
+    return _answer(answer, route, meter)
+
+
+def _meter(
+    request: web.Request,
+    kind: CallKind,
+    route: Route,
+    body: bodies.ChatCompletion | bodies.Embeddings,
+) -> Meter:
+    call = call_of(
+        kind,
+        route,
+        body.model,
+        caller(request).token_id,
+        customer=customer(request, body.user),
+        request_id=request[REQUEST_ID],
+    )
+    once = caller(request).once
+    return services(request).books.meter(snapshot(request), route, call, once=once)
 
 
 async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     """Headers go out with the first frame that says something: until then an error has a status."""
     kept = ChatReplay()
     async with services(request).completions.chat_stream(call) as batches:
-        stream = sse.Stream(request, _headers(call.route, call.dropped_params))
+        stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
         await stream.begin()
         try:
             async for frames in batches:
                 await stream.write(frames)
-                if call.once is not None:
+                if caller(request).once is not None:
                     kept.feed(frames)
         except RingsideError as error:
             failure = sse.data_frame(envelope_of(error))
@@ -62,14 +83,19 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
         return await stream.end()
 
 
-def _answer(answer: bytes, route: Route, dropped_params: tuple[str, ...] = ()) -> web.Response:
-    return web.Response(
-        body=answer, content_type="application/json", headers=_headers(route, dropped_params)
-    )
+def _answer(
+    answer: bytes, route: Route, meter: Meter, dropped_params: tuple[str, ...] = ()
+) -> web.Response:
+    headers = _headers(route, meter, dropped_params)
+    if meter.cost_nano is not None:
+        headers["x-ringside-cost-usd"] = usd_text(meter.cost_nano)
+    return web.Response(body=answer, content_type="application/json", headers=headers)
 
 
-def _headers(route: Route, dropped_params: tuple[str, ...]) -> dict[str, str]:
+def _headers(route: Route, meter: Meter, dropped_params: tuple[str, ...]) -> dict[str, str]:
     headers = {"x-ringside-model": str(route.ref)}
+    if meter.remaining_nano is not None:
+        headers["x-ringside-budget-remaining-usd"] = usd_text(meter.remaining_nano)
     if dropped_params:
         headers["x-ringside-dropped-params"] = ", ".join(dropped_params)
     return headers

@@ -14,6 +14,7 @@ from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.live_runs import LiveRuns
+from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import Threads
@@ -37,6 +38,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     customers: Customers
     wallet: Wallet
     idempotency: Idempotency
+    books: Ledger
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]

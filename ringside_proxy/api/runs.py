@@ -5,12 +5,20 @@ from typing import Any, Final
 from aiohttp import web
 
 from ringside_proxy.api import bodies, decode_domain, sse
-from ringside_proxy.api.context import caller, customer, json_response, services, snapshot
+from ringside_proxy.api.context import (
+    REQUEST_ID,
+    caller,
+    customer,
+    json_response,
+    services,
+    snapshot,
+)
 from ringside_proxy.api.decode import IncludeQuery, decode_query
 from ringside_proxy.api.request import read_body, require_prefix, thread_id
 from ringside_proxy.api.threads import new_messages, new_thread
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.lists import ListQuery, Page
+from ringside_proxy.domain.money import usd_text
 from ringside_proxy.domain.runs import ACTIVE, Run
 from ringside_proxy.services.runs import BegunRun, RunParams
 from ringside_proxy.services.threads import NewThread
@@ -83,6 +91,7 @@ async def submit_tool_outputs(request: web.Request) -> web.StreamResponse:
         request.match_info["run_id"],
         [(output.tool_call_id, output.output or "") for output in body.tool_outputs],
         is_streamed=bool(body.stream),
+        request_id=request[REQUEST_ID],
     )
     return await _answer(request, begun, is_streamed=bool(body.stream))
 
@@ -98,7 +107,12 @@ async def _begin(
     request: web.Request, thread: str | NewThread, params: RunParams, *, is_streamed: bool
 ) -> web.StreamResponse:
     begun = await services(request).runs.create(
-        caller(request), snapshot(request), thread, params, is_streamed=is_streamed
+        caller(request),
+        snapshot(request),
+        thread,
+        params,
+        is_streamed=is_streamed,
+        request_id=request[REQUEST_ID],
     )
     return await _answer(request, begun, is_streamed=is_streamed)
 
@@ -108,6 +122,8 @@ async def _answer(
 ) -> web.StreamResponse:
     """The run at once, or its events until it ends."""
     headers = {"x-ringside-model": str(begun.live.route.ref)}
+    if begun.remaining_nano is not None:
+        headers["x-ringside-budget-remaining-usd"] = usd_text(begun.remaining_nano)
     if not is_streamed or begun.live.channel is None:
         return json_response(begun.run, headers)
     stream = sse.Stream(request, headers)

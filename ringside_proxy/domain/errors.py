@@ -275,6 +275,8 @@ class ProviderError(RingsideError):
         super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
         self.provider = provider
         self.is_retryable = self.is_retryable_default if is_retryable is None else is_retryable
+        self.may_be_billed = False
+        """The provider was at work on the call when it failed: it may ask money for it."""
 
 
 class ProviderRateLimitedError(ProviderError):

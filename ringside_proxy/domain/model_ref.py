@@ -22,6 +22,12 @@ class ModelRef(msgspec.Struct, frozen=True):
         return f"{PROVIDER_SCHEME}{self.provider}/{self.model}"
 
 
+def stored(name: str) -> ModelRef:
+    """The `ModelRef` that was stored as its text."""
+    provider, _, model = name.removeprefix(PROVIDER_SCHEME).partition("/")
+    return ModelRef(provider, model)
+
+
 def parse(name: str, providers: Collection[str], slots: Collection[str]) -> ModelRef | str:
     """A `ModelRef`, or the alias of a known slot. Raises InvalidModelError with the remedy."""
     if name.startswith(SLOT_SCHEME):

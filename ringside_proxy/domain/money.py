@@ -34,6 +34,12 @@ def nano_usd(amount: float) -> int | None:
     return int(nano) if nano == nano.to_integral_value() else None
 
 
+def usd_text(nano_usd: int) -> str:
+    """The amount in a header: plain digits, without an exponent or trailing zeros."""
+    sign, (whole, rest) = "-" if nano_usd < 0 else "", divmod(abs(nano_usd), NANO_PER_USD)
+    return f"{sign}{whole}.{rest:09}".rstrip("0").rstrip(".")
+
+
 def usd_or_null(nano_usd: int | None) -> float | None:
     """The same for an amount that may be unknown."""
     return None if nano_usd is None else usd(nano_usd)

@@ -50,3 +50,14 @@ def assistants_usage(usage: TokenUsage) -> dict[str, Any]:
         "prompt_token_details": {"cached_tokens": usage.cached_input_tokens},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
+
+
+def canonical_usage(usage: TokenUsage) -> dict[str, int]:
+    """The counts in Ringside's own words, as usage reports and events have them."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "cached_input_tokens": usage.cached_input_tokens,
+        "cache_write_input_tokens": usage.cache_write_input_tokens,
+        "output_tokens": usage.output_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }

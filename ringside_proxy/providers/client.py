@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from ringside_proxy import __version__
-from ringside_proxy.domain.errors import ProviderError
+from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.exchange import (
     TRANSPORT_ERRORS,
@@ -49,6 +49,8 @@ KEPT_HEADERS: Final = ("content-type", "x-request-id")
 
 OnRetry = Callable[[str, str], None]
 """Told of every call that is sent again: provider, and the code of what went wrong."""
+BeforeRetry = Callable[[ProviderError], Awaitable[None]]
+"""Awaited before a call is sent again, with what went wrong; what it raises ends the call."""
 Sleep = Callable[[float], Awaitable[None]]
 R = TypeVar("R")
 T = TypeVar("T")
@@ -111,10 +113,12 @@ class ProviderClient:
         new_decoder: Callable[[], StreamDecoder[T]],
         *,
         request_id: str | None = None,
+        before_retry: BeforeRetry | None = None,
     ) -> AsyncIterator[AsyncIterator[list[T]]]:
         """A streamed answer, as lists of decoded items; each attempt has a decoder of its own.
 
-        Entered once the first item is there. Raises ProviderError, here and while iterating.
+        Entered once the first item is there. Raises ProviderError, here and while iterating, and
+        what `before_retry` raises.
         """
         next_request = asked = _with_request_id(request, request_id)
         upstream = self._upstream(target.provider)
@@ -125,16 +129,18 @@ class ProviderClient:
             exchange = Exchange(upstream.session, measured, new_decoder(), asked)
             try:
                 await exchange.open()
-            except BaseException:
+            except BaseException as error:
                 next_request = measured.again
                 if next_request is asked:
                     self._abandon(target, upstream, exchange.abandons)
                 exchange.close()
+                if isinstance(error, ProviderBadReplyError) and exchange.has_begun:
+                    error.may_be_billed = True
                 raise
             return exchange
 
         try:
-            exchange = await self._with_retries(target, upstream, attempt)
+            exchange = await self._with_retries(target, upstream, attempt, before_retry)
         except BaseException:
             self._abandon(target, upstream, next_request.abandon)
             raise
@@ -145,9 +151,17 @@ class ProviderClient:
             exchange.close()
 
     async def send(
-        self, target: Target, request: HTTPRequest, *, request_id: str | None = None
+        self,
+        target: Target,
+        request: HTTPRequest,
+        *,
+        request_id: str | None = None,
+        before_retry: BeforeRetry | None = None,
     ) -> Reply:
-        """A whole answer within `total_s`, retries included. Raises ProviderError."""
+        """A whole answer within `total_s`, retries included.
+
+        Raises ProviderError, and what `before_retry` raises.
+        """
         request = _with_request_id(request, request_id)
         upstream = self._upstream(target.provider)
         deadline_s = asyncio.get_running_loop().time() + target.timeouts.total_s
@@ -161,7 +175,7 @@ class ProviderClient:
             finally:
                 measured.end()
 
-        return await self._with_retries(target, upstream, attempt, deadline_s)
+        return await self._with_retries(target, upstream, attempt, before_retry, deadline_s)
 
     async def close(self) -> None:
         """Closes every connection; providers that are being told to stop have a moment for it."""
@@ -176,6 +190,7 @@ class ProviderClient:
         target: Target,
         upstream: _Upstream,
         attempt: Callable[[], Awaitable[R]],
+        before_retry: BeforeRetry | None,
         deadline_s: float | None = None,
     ) -> R:
         # A circuit breaker belongs here: asked before each attempt, told how it came out.
@@ -193,8 +208,11 @@ class ProviderClient:
                 if not upstream.budget.take():
                     raise
                 self._on_retry(target.provider, error.code or type(error).__name__)
+                failure = error
             failed += 1
             await self._sleep(delay_s)
+            if before_retry is not None:
+                await before_retry(failure)
 
     def _abandon(self, target: Target, upstream: _Upstream, request: HTTPRequest | None) -> None:
         """Sends the request that ends work which nobody waits for; nobody waits for this either."""

@@ -78,6 +78,7 @@ class Failure(msgspec.Struct, frozen=True):
     error: type[ProviderError]
     text: str
     is_retryable: bool
+    may_be_billed: bool = False
 
 
 NOT_A_URL: Final = Failure(
@@ -91,7 +92,7 @@ FAILURES: Final[dict[type[BaseException], Failure]] = {
         ProviderTimeoutError, "did not accept a connection in time", True
     ),
     # The provider may be at work on the call: a second one would be paid twice.
-    TimeoutError: Failure(ProviderTimeoutError, "took too long to answer", False),
+    TimeoutError: Failure(ProviderTimeoutError, "took too long to answer", False, True),
     aiohttp.ClientConnectorCertificateError: Failure(
         ProviderUnavailableError, "has a certificate that cannot be verified", False
     ),
@@ -99,7 +100,7 @@ FAILURES: Final[dict[type[BaseException], Failure]] = {
     aiohttp.ClientConnectionError: Failure(
         ProviderUnavailableError, "closed the connection without an answer", True
     ),
-    aiohttp.ClientPayloadError: Failure(ProviderBadReplyError, "broke off its answer", True),
+    aiohttp.ClientPayloadError: Failure(ProviderBadReplyError, "broke off its answer", True, True),
     aiohttp.InvalidURL: NOT_A_URL,
     aiohttp.NonHttpUrlClientError: NOT_A_URL,
     aiohttp.ClientError: Failure(
@@ -112,9 +113,11 @@ FAILURES: Final[dict[type[BaseException], Failure]] = {
 def translated(provider: str, error: BaseException) -> ProviderError:
     """The ProviderError that a transport error stands for."""
     failure = next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
-    return failure.error(
+    known = failure.error(
         f"{provider} {failure.text}.", provider=provider, is_retryable=failure.is_retryable
     )
+    known.may_be_billed = failure.may_be_billed
+    return known
 
 
 class Attempt:
@@ -202,6 +205,11 @@ class Exchange(Generic[T]):
         self._first: list[T] = []
         self._received_bytes = 0
         self._is_over = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether anything of the answer has come."""
+        return self._received_bytes > 0
 
     async def open(self) -> None:
         """Sends the request and waits for the first items. Raises ProviderError."""

@@ -8,14 +8,13 @@ import re
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from ringside_proxy.domain.errors import (
     ProviderError,
     ProviderRejectedError,
-    ProviderTimeoutError,
     ResponseSchemaValidationFailedError,
 )
 from ringside_proxy.domain.ids import NewId
@@ -37,6 +36,7 @@ from ringside_proxy.services.answer_plan import Plan, again, plan
 from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.images import Images, with_images
 from ringside_proxy.services.json_schemas import Schemas
+from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 
 SCHEMA_REJECTED: Final = "schema_not_supported"
@@ -50,21 +50,15 @@ CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
 
 Batches = AsyncGenerator[list[Delta], None]
 OnRequest = Callable[[HTTPRequest], None]
-OnUsage = Callable[[TokenUsage, dict[str, Any] | None, str | None], None]
-"""Told of every upstream attempt as it ends, however it does, what it alone consumed: the counts,
-the provider's own words for them, and its service tier.
-
-What the provider did not say is estimated; a call that it refused has consumed nothing.
-"""
 
 
 class _Call(msgspec.Struct, frozen=True, kw_only=True):
     """What all attempts at an answer have in common."""
 
     route: Route
+    meter: Meter
     request_id: str | None
     on_request: OnRequest
-    on_usage: OnUsage
 
 
 class Answers:
@@ -94,19 +88,19 @@ class Answers:
         self,
         route: Route,
         planned: Plan,
+        meter: Meter,
         *,
         request_id: str | None = None,
         on_request: OnRequest = lambda http_request: None,
-        on_usage: OnUsage = lambda usage, raw, service_tier: None,
     ) -> Batches:
         """The answer, batch by batch; usage is the sum over everything that was asked.
 
         An answer with checks comes in one batch, once it has passed; one that does not is asked
-        for again, as often as the route says. Raises ProviderError, and
+        for again, as often as the route says. Raises BillingError, ProviderError, and
         ResponseSchemaValidationFailedError if it never did, after the usage has been told.
-        `on_request` is shown every request as it goes out, `on_usage` what each of them consumed.
+        `meter` counts every attempt by itself; `on_request` is shown every request as it goes out.
         """
-        call = _Call(route=route, request_id=request_id, on_request=on_request, on_usage=on_usage)
+        call = _Call(route=route, meter=meter, request_id=request_id, on_request=on_request)
         if not planned.has_checks:
             async with aclosing(self._stream(call, planned.request)) as batches:
                 async for batch in batches:
@@ -194,12 +188,20 @@ class Answers:
         provider = call.route.provider
         streamed = msgspec.structs.replace(request, is_stream=True, include_usage=True)
         http_request = provider.build_request(streamed, call.route.credentials)
+        admitted = await call.meter.admit(streamed, http_request.body)
+        if admitted is not streamed:
+            streamed = admitted
+            http_request = provider.build_request(streamed, call.route.credentials)
         call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
         count = _Count(request)
         try:
             async with self._client.stream(
-                call.route.target, http_request, decoder, request_id=call.request_id
+                call.route.target,
+                http_request,
+                decoder,
+                request_id=call.request_id,
+                before_retry=call.meter.again,
             ) as batches:
                 async for batch in batches:
                     count.take(batch)
@@ -209,7 +211,7 @@ class Answers:
             raise
         finally:
             used = count.used()
-            call.on_usage(used.usage, used.raw, used.service_tier)
+            call.meter.note(used.usage, used.raw, used.service_tier)
         if used.usage.is_estimated:
             yield [used]
 
@@ -252,9 +254,8 @@ class _Count:
                 self._written.append(_words(delta))
 
     def note(self, error: ProviderError) -> None:
-        """The attempt has failed: a provider that was at work when its time was up was none."""
-        was_at_work = isinstance(error, ProviderTimeoutError) and not error.is_retryable
-        self._was_refused = not self._has_begun and not was_at_work
+        """The attempt has failed."""
+        self._was_refused = not self._has_begun and not error.may_be_billed
 
     def used(self) -> UsageDelta:
         """What the provider said of a finished answer; else what is known, and an estimate."""

@@ -9,11 +9,12 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import ProviderBadReplyError
+from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.ledger import bytes_as_tokens
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
-from ringside_proxy.providers.client import ProviderClient
+from ringside_proxy.providers.client import ProviderClient, Reply
 from ringside_proxy.providers.registry import relays
 from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import (
@@ -25,11 +26,11 @@ from ringside_proxy.providers.types import (
 from ringside_proxy.services.answer_plan import Plan
 from ringside_proxy.services.answers import Answers, estimated_usage
 from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
+from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
-from ringside_proxy.store import idempotency, provider_states
+from ringside_proxy.store import provider_states
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics
 
 STATE_KEPT_MS: Final = 24 * 3600 * 1000
 """How long a chat's tool loop may take and still give the provider its state back."""
@@ -38,16 +39,16 @@ STATE_KEPT_MS: Final = 24 * 3600 * 1000
 class ChatCall(msgspec.Struct, kw_only=True):
     """A chat completion as the caller asked for it.
 
-    `owner` is whose tool loops are remembered. `once`: see `Caller`. `dropped_params` is filled as
-    the call goes out.
+    `meter` counts what it costs; `owner` is whose tool loops are remembered. `dropped_params` is
+    filled as the call goes out.
     """
 
     route: Route
+    meter: Meter
     messages: list[dict[str, Any]]
     params: dict[str, Any]
     request_id: str
     owner: str
-    once: bytes | None = None
     include_usage: bool = False
     dropped_params: tuple[str, ...] = ()
 
@@ -62,37 +63,29 @@ class Completions:
         answers: Answers,
         new_id: NewId,
         clock: Clock,
-        metrics: Metrics,
     ) -> None:
         self._db = db
         self._client = client
         self._answers = answers
         self._new_id = new_id
         self._clock = clock
-        self._metrics = metrics
 
     async def chat(self, call: ChatCall) -> bytes:
         """A whole completion.
 
-        Raises InvalidRequestError, ProviderError, ResponseSchemaValidationFailedError.
+        Raises InvalidRequestError, BillingError, ProviderError,
+        ResponseSchemaValidationFailedError.
         """
         route, planned = call.route, await self._planned(call)
         if planned.is_plain and relays(route.provider, planned.request):
-            http_request = route.provider.build_request(planned.request, route.credentials)
-            call.dropped_params = http_request.dropped_params
-            await self._dispatch(call.once)
-            reply = await self._client.send(route.target, http_request, request_id=call.request_id)
-            self._count(route, reply.usage)
-            _require(b'"choices"', reply.body, route)
-            return reply.body
-        await self._dispatch(call.once)
+            return await self._relayed_whole(call, planned.request)
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
         try:
             async with aclosing(self._deltas(call, planned)) as batches:
                 async for batch in batches:
                     completion.feed(batch)
         finally:
-            self._count(route, completion.usage)
+            await call.meter.settle()
         await self._keep_state(call, completion.first_call_id, completion.state)
         return orjson.dumps(completion.completion())
 
@@ -111,30 +104,61 @@ class Completions:
             yield _from(first, frames)
 
     async def embeddings(
-        self,
-        route: Route,
-        given: Any,
-        params: dict[str, Any],
-        request_id: str,
-        once: bytes | None = None,
+        self, route: Route, given: Any, params: dict[str, Any], request_id: str, meter: Meter
     ) -> bytes:
-        """Embeddings in OpenAI's shape. `once`: see `Caller`. Raises InvalidRequestError, ProviderError."""
+        """Embeddings in OpenAI's shape. Raises InvalidRequestError, BillingError, ProviderError."""
         provider = route.provider
         request = EmbeddingsRequest(
             model=route.ref.model, input=given, params=route.params | params
         )
         parts: list[Embeddings] = []
-        for http_request in provider.build_embeddings_requests(request, route.credentials):
-            await self._dispatch(once)
-            reply = await self._client.send(route.target, http_request, request_id=request_id)
-            if provider.speaks_openai:
-                self._count(route, reply.usage)
-                _require(b'"data"', reply.body, route)
-                return reply.body
-            part = _counted(provider.parse_embeddings(reply.body), http_request)
-            self._count(route, part.usage)
-            parts.append(part)
+        try:
+            for http_request in provider.build_embeddings_requests(request, route.credentials):
+                await meter.admit_embeddings(http_request.body)
+                reply = await self._sent(route, http_request, request_id, meter)
+                if provider.speaks_openai:
+                    meter.note(reply.usage or meter.estimate(), reply.raw_usage)
+                    _require(b'"data"', reply.body, route)
+                    return reply.body
+                part = _counted(provider.parse_embeddings(reply.body), http_request)
+                meter.note(part.usage or meter.estimate(), part.raw_usage)
+                parts.append(part)
+        finally:
+            await meter.settle()
         return orjson.dumps(_embeddings_answer(request, parts))
+
+    async def _relayed_whole(self, call: ChatCall, request: CompletionRequest) -> bytes:
+        route, meter = call.route, call.meter
+        http_request = await self._admitted(call, request)
+        try:
+            reply = await self._sent(route, http_request, call.request_id, meter)
+            usage = reply.usage or estimated_usage(request, bytes_as_tokens(len(reply.body)))
+            meter.note(usage, reply.raw_usage, reply.service_tier)
+        finally:
+            await meter.settle()
+        _require(b'"choices"', reply.body, route)
+        return reply.body
+
+    async def _admitted(self, call: ChatCall, request: CompletionRequest) -> HTTPRequest:
+        """The request as it goes upstream, paid for."""
+        route = call.route
+        http_request = route.provider.build_request(request, route.credentials)
+        admitted = await call.meter.admit(request, http_request.body)
+        if admitted is not request:
+            http_request = route.provider.build_request(admitted, route.credentials)
+        call.dropped_params = http_request.dropped_params
+        return http_request
+
+    async def _sent(
+        self, route: Route, http_request: HTTPRequest, request_id: str, meter: Meter
+    ) -> Reply:
+        try:
+            return await self._client.send(
+                route.target, http_request, request_id=request_id, before_retry=meter.again
+            )
+        except ProviderError as error:
+            meter.failed(error)
+            raise
 
     async def _planned(self, call: ChatCall) -> Plan:
         scope, model = provider_states.chat_scope(call.owner), str(call.route.ref)
@@ -160,6 +184,7 @@ class Completions:
         return self._answers.deltas(
             call.route,
             planned,
+            call.meter,
             request_id=call.request_id,
             on_request=note,
         )
@@ -179,19 +204,30 @@ class Completions:
             )
             return relays[-1]
 
-        http_request = route.provider.build_request(request, route.credentials)
-        call.dropped_params = http_request.dropped_params
-        await self._dispatch(call.once)
-        async with self._client.stream(
-            route.target, http_request, new_relay, request_id=call.request_id
-        ) as batches:
-            try:
+        meter, is_told = call.meter, False
+        http_request = await self._admitted(call, request)
+        try:
+            async with self._client.stream(
+                route.target,
+                http_request,
+                new_relay,
+                request_id=call.request_id,
+                before_retry=meter.again,
+            ) as batches:
+                is_told = True
                 async for frames in batches:
+                    if relays[-1].is_done:  # whoever reads the end finds it booked
+                        _note(meter, request, relays[-1])
+                        await meter.settle()
                     yield b"".join(frames)
-            finally:
-                relay = relays[-1]
-                written = relay.written_tokens_estimate
-                self._count(route, relay.usage or estimated_usage(request, written))
+        except ProviderError as error:
+            if not is_told:
+                meter.failed(error)
+            raise
+        finally:
+            if is_told:
+                _note(meter, request, relays[-1])
+            await meter.settle()
 
     async def _encoded(self, call: ChatCall, planned: Plan) -> AsyncGenerator[bytes, None]:
         chunks = ChatChunks(
@@ -201,7 +237,6 @@ class Completions:
             include_usage=call.include_usage,
         )
         kept: Any = None
-        await self._dispatch(call.once)
         try:
             async with aclosing(self._deltas(call, planned)) as batches:
                 async for batch in batches:
@@ -213,7 +248,7 @@ class Completions:
                     if told:
                         yield b"".join(map(_frame, told))
         finally:
-            self._count(call.route, chunks.usage)
+            await call.meter.settle()
         yield b"".join(map(_frame, chunks.end())) + b"data: [DONE]\n\n"
 
     async def _keep_state(self, call: ChatCall, call_id: str | None, state: Any) -> None:
@@ -227,13 +262,11 @@ class Completions:
                 self._clock.now_ms() + STATE_KEPT_MS,
             )
 
-    async def _dispatch(self, once: bytes | None) -> None:
-        if once is not None:
-            await self._db.write(idempotency.dispatched, once)
 
-    def _count(self, route: Route, usage: TokenUsage | None) -> None:
-        if usage is not None:
-            self._metrics.tokens_used(route.ref.provider, route.ref.model, usage)
+def _note(meter: Meter, request: CompletionRequest, relay: Relay) -> None:
+    """What a relayed answer consumed, whole or broken off."""
+    usage = relay.usage or estimated_usage(request, relay.written_tokens_estimate)
+    meter.note(usage, relay.raw_usage, relay.service_tier)
 
 
 def _require(key: bytes, body: bytes, route: Route) -> None:

@@ -11,22 +11,28 @@ from contextlib import aclosing
 from enum import StrEnum
 from typing import Final
 
+import msgspec
+
 from ringside_proxy.domain.errors import (
+    BillingError,
     InvalidRequestError,
+    ProviderError,
     ProviderQuotaExceededError,
     ProviderRateLimitedError,
     ProviderRejectedError,
     RingsideError,
-    UnavailableError,
 )
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.services import run_executor
 from ringside_proxy.services.event_channel import EventChannel
+from ringside_proxy.services.metering import Ledger, Meter, call_of_run
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_events import ended_events, started_events, unstarted_events
 from ringside_proxy.services.run_executor import ModelCall, RunExecutor
 from ringside_proxy.services.run_transactions import Ended, Ending, finish, start
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
@@ -34,7 +40,6 @@ from ringside_proxy.telemetry import Metrics, fields
 
 logger = logging.getLogger(__name__)
 
-STORE_RETRY_S: Final = 1.0
 STOP_S_MAX: Final = 5.0
 """How long interrupted runs may take to be stored as ended."""
 
@@ -66,9 +71,12 @@ STOP_ENDINGS: Final[dict[StopReason, tuple[RunEvent, LastError | None]]] = {
 class LiveRun:
     """A run at work. `channel` is there if somebody streams it."""
 
-    def __init__(self, run: RunRecord, route: Route, channel: EventChannel | None) -> None:
+    def __init__(
+        self, run: RunRecord, route: Route, meter: Meter, channel: EventChannel | None
+    ) -> None:
         self.run = run
         self.route = route
+        self.meter = meter
         self.channel = channel
         self.stop_reason: StopReason | None = None
         self.task: asyncio.Task[None] | None = None
@@ -109,8 +117,10 @@ class LiveRuns:
         executor: RunExecutor,
         new_generation_id: Callable[[], str],
         metrics: Metrics,
+        books: Ledger,
     ) -> None:
         self._db = db
+        self._books = books
         self._executor = executor
         self._new_generation_id = new_generation_id
         self._metrics = metrics
@@ -125,9 +135,18 @@ class LiveRuns:
         """The run, if it is at work here."""
         return self._live.get(run_id)
 
-    def launch(self, run: RunRecord, route: Route, *, is_streamed: bool) -> LiveRun:
+    def launch(
+        self,
+        run: RunRecord,
+        route: Route,
+        snapshot: Snapshot,
+        *,
+        is_streamed: bool,
+        request_id: str | None = None,
+    ) -> LiveRun:
         """Begin the run's model work in a task of its own."""
-        live = LiveRun(run, route, EventChannel() if is_streamed else None)
+        meter = self._books.meter(snapshot, route, call_of_run(run, route, request_id))
+        live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
         self._live[run.id] = live
         self.idle.clear()
         live.task = asyncio.create_task(self._work(live), name=run.id)
@@ -176,7 +195,7 @@ class LiveRuns:
             return
         live.run, generation = started
         await self._tell(live, started_events(live.run))
-        call = self._executor.prepare(live.run, generation, live.route)
+        call = self._executor.prepare(live.run, generation, live.route, live.meter)
         await self._finish(live, call, await self._generate(live, call))
 
     async def _generate(self, live: LiveRun, call: ModelCall) -> Ending:
@@ -193,7 +212,8 @@ class LiveRuns:
         try:
             is_done = await live.until_stopped(pump)
         except RingsideError as error:
-            return run_executor.broken_off(call, RunEvent.FAIL, last_error_of(error))
+            ending = run_executor.broken_off(call, RunEvent.FAIL, last_error_of(error))
+            return msgspec.structs.replace(ending, reason=reason_of(error))
         except Exception:
             logger.exception("model call failed", extra=fields(run_id=live.run.id))
             return run_executor.broken_off(call, RunEvent.FAIL, SOMETHING_WENT_WRONG)
@@ -203,16 +223,17 @@ class LiveRuns:
 
     async def _finish(self, live: LiveRun, call: ModelCall | None, ending: Ending) -> None:
         generation = None if call is None else call.generation
-        ended: Ended | None = await self._until_stored(live.run.id, generation, ending)
+        ending = msgspec.structs.replace(
+            ending, closing=live.meter.closing(), terms=live.meter.terms
+        )
+        # The answer is in memory and paid for: it waits for a full disk to be cleared.
+        ended: Ended | None = await until_stored(self._db, finish, live.run.id, generation, ending)
         self._forget(live)
         if ended is None:
             await self._tell_state(live)
             return
         if ended.run.is_terminal:
             self._metrics.run_finished(ended.run.status)
-        if call is not None and call.usage is not None:
-            ref = live.route.ref
-            self._metrics.tokens_used(ref.provider, ref.model, call.usage)
         await self._tell(live, ended_events(live.run, ended))
 
     async def stop_and_wait(self, run_id: str, reason: StopReason) -> None:
@@ -235,19 +256,6 @@ class LiveRuns:
         if run is not None:
             await self._tell(live, unstarted_events(run))
 
-    async def _until_stored(
-        self, run_id: str, generation: int | None, ending: Ending
-    ) -> Ended | None:
-        # The answer is in memory and paid for: it waits for a full disk to be cleared.
-        while True:
-            try:
-                return await self._db.write(finish, run_id, generation, ending)
-            except UnavailableError as error:
-                logger.warning(
-                    "run waits for the store", extra=fields(run_id=run_id, code=error.code)
-                )
-                await asyncio.sleep(STORE_RETRY_S)
-
     async def _tell(self, live: LiveRun, events: list[StreamEvent]) -> None:
         if live.channel is not None:
             await live.channel.put(events)
@@ -255,8 +263,15 @@ class LiveRuns:
 
 def last_error_of(error: RingsideError) -> LastError:
     """A failed model call in the three codes that a run may show."""
+    if isinstance(error, BillingError):
+        return LastError("rate_limit_exceeded", f"{error.code}: {error.message}")
     if isinstance(error, ProviderRateLimitedError | ProviderQuotaExceededError):
         return LastError("rate_limit_exceeded", error.message)
     if isinstance(error, ProviderRejectedError | InvalidRequestError):
         return LastError("invalid_prompt", error.message)
     return LastError("server_error", error.message)
+
+
+def reason_of(error: RingsideError) -> str:
+    """Why a run failed, in one word for those who are told."""
+    return "provider_error" if isinstance(error, ProviderError) else error.code or "server_error"

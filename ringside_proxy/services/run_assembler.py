@@ -134,13 +134,6 @@ class RunAssembler:
         """Whether a step or message was announced or closed that is not stored yet."""
         return bool(self._changes)
 
-    @property
-    def written_text(self) -> str:
-        """Everything the model wrote so far, for an estimate of its size."""
-        said = [] if self._message is None else self._message.parts
-        written = [text for _, texts in said for text in texts]
-        return "".join(written + [part for call in self._calls for part in call.arguments])
-
     def feed(self, delta: Delta) -> list[StreamEvent]:
         """The events that `delta` causes."""
         match delta:

@@ -9,10 +9,10 @@ import msgspec
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.runs import LastError, RunEvent
-from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.services import run_request
 from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_assembler import RunAssembler
 from ringside_proxy.services.run_request import Limit
@@ -31,23 +31,15 @@ class ModelCall(msgspec.Struct, kw_only=True):
     run: RunRecord
     generation: int
     route: Route
+    meter: Meter
     assembler: RunAssembler
-    prompt_tokens_estimate: int = 0
     is_answering: bool = False
     limit_reached: Limit | None = None
 
     @property
     def usage(self) -> TokenUsage | None:
-        """What the provider said it consumed; an estimate if it broke off after it had begun."""
-        if self.assembler.usage is not None:
-            return self.assembler.usage
-        if not self.is_answering:
-            return None
-        return TokenUsage(
-            input_tokens=self.prompt_tokens_estimate,
-            output_tokens=estimate(self.assembler.written_text),
-            is_estimated=True,
-        )
+        """What it is known to have consumed, as it is booked; None if it never said anything."""
+        return self.meter.used if self.is_answering else None
 
 
 class RunExecutor:
@@ -59,10 +51,12 @@ class RunExecutor:
         self._new_id = new_id
         self._clock = clock
 
-    def prepare(self, run: RunRecord, generation: int, route: Route) -> ModelCall:
+    def prepare(self, run: RunRecord, generation: int, route: Route, meter: Meter) -> ModelCall:
         """A call that has not begun."""
         assembler = RunAssembler(run, self._new_id, self._clock.now_ms)
-        return ModelCall(run=run, generation=generation, route=route, assembler=assembler)
+        return ModelCall(
+            run=run, generation=generation, route=route, meter=meter, assembler=assembler
+        )
 
     async def generate(
         self, call: ModelCall, *, saves_before_telling: bool
@@ -71,17 +65,16 @@ class RunExecutor:
 
         With `saves_before_telling`, a step or message is stored before its opening or closing is
         told; without, with the next periodic save. Raises ProviderError, InvalidRequestError for
-        what the model cannot do, ResponseSchemaValidationFailedError.
+        what the model cannot do, BillingError, ResponseSchemaValidationFailedError.
         """
         built = await self._db.read(run_request.build, call.run, call.route)
         call.limit_reached = built.limit_reached
         if built.request is None:
             return
-        call.prompt_tokens_estimate = built.prompt_tokens_estimate
         assembler = call.assembler
         planned = await self._answers.plan(call.route, built.request)
         saved_at_s = self._clock.monotonic_s()
-        async with aclosing(self._answers.deltas(call.route, planned)) as batches:
+        async with aclosing(self._answers.deltas(call.route, planned, call.meter)) as batches:
             async for deltas in batches:
                 call.is_answering = True
                 events = [event for delta in deltas for event in assembler.feed(delta)]

@@ -20,10 +20,9 @@ Limit = Literal["max_completion_tokens", "max_prompt_tokens"]
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """The next model call, with about how many prompt tokens it is; or the limit that forbids it."""
+    """The next model call; or the limit that forbids it."""
 
     request: CompletionRequest | None
-    prompt_tokens_estimate: int = 0
     limit_reached: Limit | None = None
 
 
@@ -56,7 +55,6 @@ def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
             is_stream=True,
             include_usage=True,
         ),
-        prompt_tokens_estimate=fixed + context.estimate(history),
     )
 
 

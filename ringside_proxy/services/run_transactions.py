@@ -14,9 +14,11 @@ from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.items import FunctionCallOutputBody, Item, MessageBody, message_object
 from ringside_proxy.domain.messages import IncompleteReason, Message, MessageStatus
+from ringside_proxy.domain.money import usd_or_null
+from ringside_proxy.domain.outgoing import EventType, RunEventData
 from ringside_proxy.domain.run_steps import MessageCreationDetails, RunStep, StepStatus
 from ringside_proxy.domain.runs import LastError, RunEvent, RunSettings, RunStatus
-from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage, canonical_usage
 from ringside_proxy.services.run_assembler import (
     AddItem,
     Change,
@@ -25,10 +27,20 @@ from ringside_proxy.services.run_assembler import (
     OpenStep,
     UpdateItem,
 )
-from ringside_proxy.store import items, provider_states, run_steps, runs, threads
+from ringside_proxy.store import (
+    events,
+    items,
+    ledger,
+    provider_states,
+    run_steps,
+    runs,
+    threads,
+)
+from ringside_proxy.store.ledger import Closing, Terms
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
+from ringside_proxy.store.usage import cost_of_run
 from ringside_proxy.telemetry import fields
 
 logger = logging.getLogger(__name__)
@@ -43,6 +55,16 @@ STEP_ENDINGS: Final[dict[RunStatus, StepStatus]] = {
     RunStatus.EXPIRED: StepStatus.EXPIRED,
 }
 """How the open step ends with its run."""
+
+OUTGOING: Final[dict[RunStatus, EventType]] = {
+    RunStatus.REQUIRES_ACTION: "run.requires_action",
+    RunStatus.COMPLETED: "run.completed",
+    RunStatus.INCOMPLETE: "run.incomplete",
+    RunStatus.FAILED: "run.failed",
+    RunStatus.EXPIRED: "run.failed",
+    RunStatus.CANCELLED: "run.cancelled",
+}
+"""What others are told when a run comes to rest."""
 
 MESSAGE_ENDINGS: Final[dict[RunStatus, IncompleteReason]] = {
     RunStatus.INCOMPLETE: "max_tokens",
@@ -70,7 +92,8 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
     """How a model call, or the run itself, ends.
 
-    `usage` is what the call consumed, null if none was made.
+    `usage` is what the call consumed, null if none was made. `reason` says in one word why the run
+    failed, for those who are told. `closing` ends the hold that paid for the call, on `terms`.
     """
 
     event: RunEvent
@@ -79,6 +102,9 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
     last_error: LastError | None = None
     incomplete_reason: str | None = None
     message_reason: IncompleteReason | None = None
+    reason: str | None = None
+    closing: Closing | None = None
+    terms: Terms = Terms()
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,10 +183,11 @@ def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended
     """End a model call, and with it the run or its segment, in one go.
 
     A cancel that came first wins over whatever the call came to. None if the run has ended
-    already, or is gone with its thread.
+    already, or is gone with its thread: what the call consumed is booked all the same.
     """
     run = runs.reload(tx, run_id)
     if run is None or run.is_terminal:
+        _book(tx, ending, None)
         return None
     if generation is not None:
         save(tx, run, generation, ending.changes)
@@ -178,7 +205,10 @@ def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended
         last_error=ending.last_error if is_failure else None,
         incomplete_reason=ending.incomplete_reason if event is RunEvent.RUN_OUT else None,
     )
-    return _end_open_work(tx, moved, ending)
+    ended = _end_open_work(tx, moved, ending)
+    _book(tx, ending, ended.step)
+    events.emit(tx, OUTGOING[moved.status], _event_data(tx, moved, ending))
+    return ended
 
 
 def submit(
@@ -246,8 +276,32 @@ def recover(tx: Tx) -> tuple[list[RunRecord], int]:
 EXPIRED: Final = Ending(event=RunEvent.EXPIRE)
 RESTARTED: Final = Ending(
     event=RunEvent.FAIL,
+    reason="restarted",
     last_error=LastError("server_error", "The proxy was restarted while the run was in progress."),
 )
+
+
+def _book(tx: Tx, ending: Ending, step: RunStep | None) -> None:
+    if ending.closing is not None:
+        ledger.close(tx, ending.closing, ending.terms, None if step is None else step.id)
+
+
+def _event_data(tx: Tx, run: RunRecord, ending: Ending) -> RunEventData:
+    reason = "expired" if run.status is RunStatus.EXPIRED else run.incomplete_reason
+    if run.status is RunStatus.FAILED:
+        reason = ending.reason or (run.last_error.code if run.last_error else None)
+    return RunEventData(
+        run_id=run.id,
+        thread_id=run.thread_id,
+        assistant_id=run.assistant_id,
+        customer=run.customer,
+        status=run.status,
+        reason=reason,
+        model=run.settings.model,
+        usage=canonical_usage(run.usage or runs.used_so_far(tx, run)),
+        cost_usd=usd_or_null(cost_of_run(tx, run.id)),
+        metadata=run.metadata,
+    )
 
 
 def _end_open_work(tx: Tx, run: RunRecord, ending: Ending) -> Ended:

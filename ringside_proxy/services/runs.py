@@ -11,18 +11,21 @@ from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import RingsideError, ShuttingDownError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.ledger import WORTH_ASKING_TOKENS
 from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services import threads as thread_service
 from ringside_proxy.services.live_runs import LiveRun, LiveRuns, StopReason
-from ringside_proxy.services.model_routing import ModelRouter, Route
+from ringside_proxy.services.metering import call_of, terms_of
+from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_events import created_events, resumed_events
 from ringside_proxy.services.run_transactions import Ending, NewRun, finish
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import NewMessage, NewThread
-from ringside_proxy.store import assistants, idempotency, runs, threads
+from ringside_proxy.store import assistants, idempotency, ledger, runs, threads
 from ringside_proxy.store.db import Database
+from ringside_proxy.store.ledger import Standing
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
@@ -51,11 +54,15 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BegunRun(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that was created or resumed: the answer to give, or how its stream begins."""
+    """A run that was created or resumed: the answer to give, or how its stream begins.
+
+    `remaining_nano` is what its customer had left when it was created; None if it has no cap.
+    """
 
     run: Run
     first_events: list[StreamEvent]
     live: LiveRun
+    remaining_nano: int | None = None
 
 
 class Runs:
@@ -86,24 +93,33 @@ class Runs:
         params: RunParams,
         *,
         is_streamed: bool,
+        request_id: str | None = None,
     ) -> BegunRun:
         """A run on a thread, existing or new, at work when this returns.
 
-        Raises NotFoundError, InvalidModelError, ProviderNotConfiguredError,
+        Raises NotFoundError, InvalidModelError, ProviderNotConfiguredError, BillingError,
         ConversationLockedError, ConversationFullError, ShuttingDownError.
         """
         self._refuse_while_draining()
 
         async def begin() -> BegunRun:
-            record, run, route = await self._db.write(
-                self._create, caller, snapshot, thread, params
+            created = await self._db.write(self._create, caller, snapshot, thread, params)
+            if isinstance(created, RingsideError):
+                raise created
+            record, run, route = created.thread, created.run, created.route
+            live = self._live_runs.launch(
+                run, route, snapshot, is_streamed=is_streamed, request_id=request_id
             )
-            live = self._live_runs.launch(run, route, is_streamed=is_streamed)
             self._wake_sweeper()  # it may have to sleep shorter now
             events = created_events(run)
             if isinstance(thread, NewThread):
                 events.insert(0, StreamEvent("thread.created", record.thread))
-            return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+            return BegunRun(
+                run=runs.to_wire(run),
+                first_events=events,
+                live=live,
+                remaining_nano=created.remaining_nano,
+            )
 
         return await self._shield.finish(begin(), partial(self.leave, snapshot=snapshot))
 
@@ -116,6 +132,7 @@ class Runs:
         outputs: list[tuple[str, str]],
         *,
         is_streamed: bool,
+        request_id: str | None = None,
     ) -> BegunRun:
         """The run, at work again with the outputs of all its pending calls.
 
@@ -131,7 +148,9 @@ class Runs:
 
         async def begin() -> BegunRun:
             run, step, route = await self._db.write(apply)
-            live = self._live_runs.launch(run, route, is_streamed=is_streamed)
+            live = self._live_runs.launch(
+                run, route, snapshot, is_streamed=is_streamed, request_id=request_id
+            )
             events = resumed_events(run, step)
             return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
 
@@ -194,7 +213,7 @@ class Runs:
             await self._stop(run_id, StopReason.EXPIRED, RunEvent.EXPIRE)
         return None
 
-    async def recover(self, router: ModelRouter) -> None:
+    async def recover(self, snapshot: Snapshot) -> None:
         """End what a dead process left half done, and begin what it had only promised."""
         waiting, ended = await self._db.write(run_transactions.recover)
         if waiting or ended:
@@ -202,13 +221,13 @@ class Runs:
             logger.info("runs of the last process go on", extra=fields(count=len(waiting)))
         for run in waiting:
             try:
-                route = router.route(run.settings.model)
+                route = snapshot.router.route(run.settings.model)
             except RingsideError as error:
                 failure = LastError("server_error", error.message)
                 ending = Ending(event=RunEvent.FAIL, last_error=failure)
                 await self._db.write(finish, run.id, None, ending)
             else:
-                self._live_runs.launch(run, route, is_streamed=False)
+                self._live_runs.launch(run, route, snapshot, is_streamed=False)
 
     async def _stop(self, run_id: str, reason: StopReason, event: RunEvent) -> None:
         live = self._live_runs.find(run_id)
@@ -224,30 +243,56 @@ class Runs:
         snapshot: Snapshot,
         thread: str | NewThread,
         params: RunParams,
-    ) -> tuple[ThreadRecord, RunRecord, Route]:
+    ) -> "_Created | RingsideError":
+        """The run, stored; or, with nothing stored but that, the error of a customer without money."""
         limits = snapshot.settings.runs
-        record = (
-            threads.get(tx, thread, caller)
-            if isinstance(thread, str)
-            else thread_service.insert(
-                tx, self._new_id, caller, thread, limits.max_messages_per_thread
-            )
-        )
+        record = threads.get(tx, thread, caller) if isinstance(thread, str) else None
         settings = _settings(tx, caller, params)
         route = snapshot.router.route(settings.model)
+        customer = caller.customer or params.customer
+        whose = customer or _default_customer(caller, record, thread)
+        standing = self._standing(tx, caller, snapshot, route, settings, whose)
+        if standing.refusal is not None:
+            return standing.refusal
+        if record is None:
+            assert not isinstance(thread, str)  # noqa: S101 - a thread by its id was found above
+            record = thread_service.insert(
+                tx, self._new_id, caller, thread, limits.max_messages_per_thread
+            )
         run_id = self._new_id("run")
         idempotency.made(tx, caller.once, run_id)
         new = NewRun(
             run_id=run_id,
             assistant_id=params.assistant_id,
             settings=settings,
-            customer=caller.customer or params.customer,
+            customer=customer,
+            token=caller.token_id,
             metadata=params.metadata,
             expires_after_ms=1000 * (params.expires_after_s or limits.expires_after_s),
             messages=thread_service.message_items(tx, self._new_id, params.messages),
             messages_max=limits.max_messages_per_thread,
         )
-        return record, run_transactions.create(tx, record, new), route
+        return _Created(
+            thread=record,
+            run=run_transactions.create(tx, record, new),
+            route=route,
+            remaining_nano=standing.remaining_nano,
+        )
+
+    def _standing(
+        self,
+        tx: Tx,
+        caller: Caller,
+        snapshot: Snapshot,
+        route: Route,
+        settings: RunSettings,
+        customer: str | None,
+    ) -> Standing:
+        call = call_of("run", route, settings.model, caller.token_id, customer=customer)
+        price = snapshot.prices.find(route.ref, tx.now_ms)
+        limits = (settings.call_max_tokens, settings.max_completion_tokens, WORTH_ASKING_TOKENS)
+        least = min(limit for limit in limits if limit is not None)
+        return ledger.standing(tx, call, price, terms_of(snapshot), least)
 
     def _refuse_while_draining(self) -> None:
         if self._is_draining:
@@ -255,6 +300,22 @@ class Runs:
                 "The proxy is shutting down and begins no new runs. Try again in a few seconds.",
                 retry_after_s=SHUTTING_DOWN_RETRY_AFTER_S,
             )
+
+
+class _Created(msgspec.Struct, frozen=True, kw_only=True):
+    thread: ThreadRecord
+    run: RunRecord
+    route: Route
+    remaining_nano: int | None
+
+
+def _default_customer(
+    caller: Caller, record: ThreadRecord | None, thread: str | NewThread
+) -> str | None:
+    """Whom runs on the thread are attributed to if nobody else is named."""
+    if isinstance(thread, NewThread):
+        return thread_service.default_customer(caller, thread)
+    return None if record is None else record.customer
 
 
 def _settings(tx: Tx, caller: Caller, params: RunParams) -> RunSettings:

@@ -32,6 +32,12 @@ class Shield:
             task.add_done_callback(lambda done: _hand_over(done, on_abandoned))
             raise
 
+    def begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Work that nobody waits for."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     async def wait(self) -> None:
         """Until everything that is being finished is."""
         while self._tasks:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
@@ -28,8 +29,10 @@ class Sweeper:
         idempotency: Idempotency,
         clock: Clock,
         woken: asyncio.Event,
+        sweep_books: Callable[[], Awaitable[None]],
     ) -> None:
         self._idempotency = idempotency
+        self._sweep_books = sweep_books
         self._db = db
         self._runs = runs
         self._clock = clock
@@ -55,6 +58,7 @@ class Sweeper:
     async def sweep(self) -> float:
         """Do what is due; seconds until there may be more."""
         until_next_s = await self._runs.expire_due()
+        await self._sweep_books()
         while await self._db.write(threads.purge):
             pass
         await self._db.write(provider_states.forget_expired)

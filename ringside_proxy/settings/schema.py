@@ -38,9 +38,7 @@ from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
 SECTIONS_NOT_BUILT: Final = (
-    "budgets",
     "rate_limits",
-    "wallet",
     "webhooks",
     "upstream",
 )

@@ -6,7 +6,7 @@ from ringside_proxy.domain.customers import Customer, CustomerPeriod, CustomerRa
 from ringside_proxy.domain.ledger import period_bounds
 from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.money import usd, usd_or_null
-from ringside_proxy.store import customers, ledger
+from ringside_proxy.store import customers, ledger, ledger_clock
 from ringside_proxy.store.customers import Cap, CustomerRecord
 from ringside_proxy.store.ledger import Terms
 from ringside_proxy.store.tx import Tx
@@ -51,7 +51,7 @@ def _shown(tx: Tx, record: CustomerRecord, terms: Terms) -> Customer:
 
 
 def _period(tx: Tx, customer_id: str, cap: Cap, terms: Terms) -> CustomerPeriod:
-    period = ledger.current_day(tx, terms)[:7]
+    period = ledger_clock.today(tx, terms.budgets.timezone)[:7]
     starts_at, ends_at = period_bounds(period, terms.budgets.timezone)
     so_far = ledger.spent(tx, customer_id, period)
     remaining = None

@@ -45,6 +45,10 @@ FROM_ORDINAL: Final = (
     "AND i.ordinal < ? ORDER BY i.ordinal"
 )
 FIRST_OF_RUN: Final = "SELECT min(ordinal) FROM items WHERE run = ?"
+OPEN_BYTES: Final = (
+    "SELECT sum(length(body)) FROM items WHERE run = (SELECT seq FROM runs WHERE id = ?) "
+    "AND status = 'in_progress'"
+)
 FIND_MESSAGE: Final = (
     "SELECT ordinal, '' FROM items WHERE id = ? AND conversation = ? AND type = 'message'"
 )
@@ -93,6 +97,12 @@ def append(tx: Tx, conversation: int, items: list[Item], origin: Origin | None =
             _encode(item.body),
             _encode(item.metadata).decode(),
         )
+
+
+def open_bytes(tx: Tx, run_id: str) -> int:
+    """How long, about, what the run was saying is so far; 0 if it was saying nothing."""
+    row = tx.one(OPEN_BYTES, run_id)
+    return 0 if row is None else row[0] or 0
 
 
 def update(tx: Tx, item: Item) -> None:

@@ -24,7 +24,6 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import twin
 from ringside_proxy.domain.ledger import (
-    CLOCK_JUMP_MS,
     WORTH_ASKING_TOKENS,
     Call,
     day_of,
@@ -33,7 +32,7 @@ from ringside_proxy.domain.money import before_markup, markup, usd
 from ringside_proxy.domain.outgoing import BudgetEventData
 from ringside_proxy.domain.pricing import Price
 from ringside_proxy.settings.money import BudgetSettings, WalletSettings
-from ringside_proxy.store import customers, events, usage, wallet
+from ringside_proxy.store import customers, events, ledger_clock, usage, wallet
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.usage import Consumed
 
@@ -47,12 +46,6 @@ TAKE: Final = (
 OF_OTHER_BOOTS: Final = "SELECT id, created_ms, call FROM holds WHERE boot <> ? LIMIT ?"
 STALE: Final = "SELECT id, created_ms, call FROM holds WHERE created_ms < ? LIMIT ?"
 LIVE: Final = "SELECT count(*), min(created_ms) FROM holds"
-
-CLOCK: Final = "SELECT period, seen_ms FROM ledger_clock WHERE id = 1"
-OPEN_PERIOD: Final = (
-    "UPDATE ledger_clock SET period = ?, seen_ms = max(seen_ms, ?) WHERE id = 1 AND period < ?"
-)
-SEEN: Final = "UPDATE ledger_clock SET seen_ms = ? WHERE id = 1 AND seen_ms < ?"
 
 ENSURE_PERIOD: Final = (
     "INSERT INTO budget_periods (customer, period) VALUES (?, ?) "
@@ -113,6 +106,20 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     remaining_nano: int | None
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a customer's call may go out, and what it has left; None if it has no cap."""
+
+    refusal: RingsideError | None = None
+    remaining_nano: int | None = None
+
+
+class Closing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a hold ends: what the call consumed, or None for nothing."""
+
+    hold_id: str
+    consumed: Consumed | None
+
+
 class Spent(msgspec.Struct, frozen=True):
     """A customer's period."""
 
@@ -131,12 +138,14 @@ class OrphanHold(msgspec.Struct, frozen=True):
     call: Call
 
 
-def reserve(tx: Tx, ask: Ask, terms: Terms) -> Hold | RingsideError:
+def reserve(tx: Tx, ask: Ask, terms: Terms, before: Closing | None = None) -> Hold | RingsideError:
     """Keep back what a call may cost; or the error that forbids it.
 
     An error is given, not raised: that it was refused is stored. Makes a stub of a customer that
-    is new.
+    is new. `before` is how the attempt before this one ended: it is booked first.
     """
+    if before is not None:
+        close(tx, before, terms)
     account = _account(tx, ask.call.customer, terms)
     if isinstance(account, RingsideError):
         return account
@@ -167,23 +176,30 @@ def reserve(tx: Tx, ask: Ask, terms: Terms) -> Hold | RingsideError:
     )
 
 
-def refusal_of(tx: Tx, call: Call, price: Price | None, terms: Terms) -> RingsideError | None:
-    """Why no call of this customer and model would go out now, whatever it says; None if it may.
+def standing(
+    tx: Tx,
+    call: Call,
+    price: Price | None,
+    terms: Terms,
+    output_tokens_min: int = WORTH_ASKING_TOKENS,
+) -> Standing:
+    """Whether a call of this customer to this model could go out now, whatever it says.
 
     For work that is only promised yet: nothing is kept back.
     """
     account = _account(tx, call.customer, terms)
     if isinstance(account, RingsideError):
-        return account
-    if not account.is_capped:
-        return None
-    if price is None:
-        return _unpriced(call) if terms.budgets.unknown_price == "refuse" else None
-    least = price.output_nano_usd(
-        WORTH_ASKING_TOKENS, input_tokens_max=0, service_tier=call.service_tier
-    )
-    least += markup(least, terms.wallet.markup_ppm)
-    return _lacking(tx, call.customer, account, least, terms)
+        return Standing(refusal=account)
+    refusal: RingsideError | None = None
+    if account.is_capped and price is None and terms.budgets.unknown_price == "refuse":
+        refusal = _unpriced(call)
+    elif account.is_capped and price is not None:
+        least = price.output_nano_usd(
+            output_tokens_min, input_tokens_max=0, service_tier=call.service_tier
+        )
+        least += markup(least, terms.wallet.markup_ppm)
+        refusal = _lacking(tx, call.customer, account, least, terms)
+    return Standing(refusal=refusal, remaining_nano=account.customer_remaining_nano)
 
 
 def settle(
@@ -227,20 +243,17 @@ def void(tx: Tx, hold_id: str) -> bool:
     return True
 
 
+def close(tx: Tx, closing: Closing, terms: Terms, step_id: str | None = None) -> bool:
+    """End a hold as it came to; whether it was still held."""
+    if closing.consumed is None:
+        return void(tx, closing.hold_id)
+    return settle(tx, closing.hold_id, closing.consumed, terms, step_id)
+
+
 def spent(tx: Tx, customer: str, period: str) -> Spent:
     """What a customer has spent in a period."""
     row = tx.one(SPENT, customer, period)
     return Spent() if row is None else Spent(*row)
-
-
-def current_day(tx: Tx, terms: Terms) -> str:
-    """The day that a call would be booked on now; never in a period before the newest.
-
-    Nor in a new one that only a clock opens that cannot be believed.
-    """
-    day, is_believed = _day(tx, terms)
-    newest = _clock(tx)[0]
-    return f"{newest}-01" if newest and not is_believed else day
 
 
 def orphans(tx: Tx, boot: str, limit: int) -> list[OrphanHold]:
@@ -257,20 +270,6 @@ def live(tx: Tx) -> tuple[int, int | None]:
     """How many calls are held, and since when (ms) the oldest of them is."""
     row = tx.one(LIVE)
     return (0, None) if row is None else (row[0], row[1])
-
-
-def clock_jumped(tx: Tx) -> bool:
-    """Whether the clock is further ahead of what is stored than can be believed."""
-    seen_ms = _clock(tx)[1]
-    return seen_ms > 0 and tx.now_ms - seen_ms > CLOCK_JUMP_MS
-
-
-def see_clock(tx: Tx, *, is_trusted: bool = False) -> bool:
-    """Note the time as seen, unless it jumped and nobody vouches for it; whether it is believed."""
-    if clock_jumped(tx) and not is_trusted:
-        return False
-    tx.run(SEEN, tx.now_ms, tx.now_ms)
-    return True
 
 
 class _Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -302,14 +301,13 @@ def _account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideE
         found = customers.cap_of(tx, customer, terms.budgets)
         cap = None if found is None else found.monthly_nano
     credit = wallet.get(tx).available_nano if terms.wallet.enabled else None
-    day, is_believed = _day(tx, terms)
-    if is_believed:
-        tx.run(OPEN_PERIOD, day[:7], tx.now_ms, day[:7])
-    elif cap is not None or credit is not None:
+    day = ledger_clock.opened_day(tx, terms.budgets.timezone)
+    if day is None and (cap is not None or credit is not None):
         return ClockJumpError(
             "The machine's clock is more than 35 days ahead of everything stored; no budget is "
             "opened by it. Set the clock, or restart with RINGSIDE_TRUST_CLOCK=1 if it is right.",
         )
+    day = day or day_of(tx.now_ms, terms.budgets.timezone)
     remaining = None
     if customer is not None:
         tx.run(ENSURE_PERIOD, customer, day[:7])
@@ -450,21 +448,6 @@ def _unpriced(call: Call) -> ModelPriceUnknownError:
         "prices in the configuration, or set budgets.unknown_price: allow.",
         param="model",
     )
-
-
-def _day(tx: Tx, terms: Terms) -> tuple[str, bool]:
-    """The day a call is booked on, and whether the clock can be believed."""
-    day = day_of(tx.now_ms, terms.budgets.timezone)
-    period, seen_ms = _clock(tx)
-    if day[:7] < period:  # the clock was set back: an old month is not opened again
-        return f"{period}-01", True
-    is_ahead = bool(seen_ms) and tx.now_ms - seen_ms > CLOCK_JUMP_MS
-    return day, day[:7] == period or not is_ahead
-
-
-def _clock(tx: Tx) -> tuple[str, int]:
-    row = tx.one(CLOCK)
-    return ("", 0) if row is None else (row[0], row[1])
 
 
 def _orphan(row: tuple[str, int, bytes]) -> OrphanHold:

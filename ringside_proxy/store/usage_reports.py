@@ -18,7 +18,7 @@ from ringside_proxy.domain.usage_reports import (
     columns,
     span,
 )
-from ringside_proxy.store import customers, ledger
+from ringside_proxy.store import customers, ledger_clock
 from ringside_proxy.store.ledger import Terms
 from ringside_proxy.store.paging import NO_PARENT, PagedTable
 from ringside_proxy.store.tx import Row, Tx
@@ -74,7 +74,7 @@ def report(tx: Tx, query: ReportQuery, terms: Terms) -> UsageReport:
 
     Raises InvalidRequestError for days that make no sense, and for more than ROWS_MAX rows.
     """
-    today = datetime.date.fromisoformat(ledger.current_day(tx, terms))
+    today = datetime.date.fromisoformat(ledger_clock.today(tx, terms.budgets.timezone))
     first, last = span(query.first_day, query.last_day, today)
     days = (first.isoformat(), last.isoformat())
     sql, params = _statement(query, *days)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -437,7 +438,14 @@ async def test_state_is_forgotten_after_a_day(
         clock.advance(hours * 3600)
 
         services = ringside.proxy.services
-        await Sweeper(services.db, services.runs, clock, asyncio.Event()).sweep()
+        await Sweeper(
+            services.db,
+            services.runs,
+            services.idempotency,
+            clock,
+            asyncio.Event(),
+            partial(services.books.sweep, services.snapshot()),
+        ).sweep()
 
         assert len(rows(tmp_path, "provider_states")) == is_kept
         assert await answered(ringside, messages) == ([state(1)] if is_kept else [])

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from ringside_proxy.providers.client import ProviderClient
+from ringside_proxy.store.db import Database
 from tests.fakes import FakeClock, FakeUpstream
 from tests.services.asker import Asker
 from tests.services.rig import Rig, rigged
@@ -22,7 +23,9 @@ async def rig(tmp_path: Path, upstream: FakeUpstream) -> AsyncIterator[Rig]:
 
 
 @pytest.fixture
-async def asker(upstream: FakeUpstream) -> AsyncIterator[Asker]:
+async def asker(tmp_path: Path, upstream: FakeUpstream) -> AsyncIterator[Asker]:
     client = ProviderClient(FakeClock(), lambda low, high: low)
-    yield Asker(upstream, client)
+    db = await Database.open(tmp_path / "asker.db", FakeClock())
+    yield Asker(upstream, client, db)
+    await db.close()
     await client.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -249,7 +250,12 @@ class Rig:
         """What the sweeper does when its time has come."""
         services = self.proxy.services
         await Sweeper(
-            services.db, services.runs, services.idempotency, self.clock, asyncio.Event()
+            services.db,
+            services.runs,
+            services.idempotency,
+            self.clock,
+            asyncio.Event(),
+            partial(services.books.sweep, services.snapshot()),
         ).sweep()
 
     async def _exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes, Json]:

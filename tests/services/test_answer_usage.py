@@ -1,4 +1,4 @@
-"""What each upstream attempt consumed, told once when it ends, however it ends."""
+"""What each upstream attempt consumed, booked once when it ends, however it ends."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
     ResponseSchemaValidationFailedError,
 )
-from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.client import Timeouts
 from tests.fakes import (
     Cut,
@@ -34,7 +34,7 @@ DONE: Final = b"data: [DONE]\n\n"
 STATED: Final = (TokenUsage(input_tokens=9, output_tokens=4), usage(9, 4), None)
 
 
-async def test_stated_usage_is_told_with_the_providers_own_words(
+async def test_stated_usage_is_booked_with_the_providers_own_words(
     asker: Asker, upstream: FakeUpstream
 ) -> None:
     """The counts in our form, the object they were read from, and the tier."""
@@ -47,7 +47,7 @@ async def test_stated_usage_is_told_with_the_providers_own_words(
 
 
 async def test_each_repair_is_an_attempt_of_its_own(asker: Asker, upstream: FakeUpstream) -> None:
-    """The deltas tell the sum, the callback each call's own."""
+    """The deltas tell the sum, the ledger each call's own."""
     upstream.enqueue(text_reply(BAD), text_reply(BAD), text_reply(GOOD))
 
     await asker.ask(row(able(**NATIVE_FORMATS)), response_format=SCHEMA)
@@ -124,7 +124,7 @@ async def test_refused_call_consumes_nothing(asker: Asker, upstream: FakeUpstrea
     with pytest.raises(ProviderUnavailableError):
         await asker.ask(row())
 
-    assert asker.told == [(NO_USAGE, None, None)]
+    assert (asker.told, asker.held) == ([], 0)
 
 
 async def test_call_that_ran_out_of_time_may_have_been_read(

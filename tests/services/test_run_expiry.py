@@ -1,6 +1,7 @@
 """Runs whose time is up: the sweeper ends them, wherever they stand."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,14 @@ async def test_expires_at_tells_the_truth(
 async def test_sweep_says_when_the_next_run_is_due(rig: Rig, upstream: FakeUpstream) -> None:
     """The sweeper comes back when the next run expires, and otherwise with its tick."""
     services = rig.proxy.services
-    sweeper = Sweeper(services.db, services.runs, rig.clock, asyncio.Event())
+    sweeper = Sweeper(
+        services.db,
+        services.runs,
+        services.idempotency,
+        rig.clock,
+        asyncio.Event(),
+        partial(services.books.sweep, services.snapshot()),
+    )
     idle_s = await sweeper.sweep()
     await held(rig, upstream, await rig.thread("Hi"), expires_after=3)
     await held(rig, upstream, await rig.thread("Hi"), expires_after=60)

@@ -419,7 +419,6 @@ def test_keys_without_effect_are_named(load_text):
     assert settings.not_in_effect == (
         "providers.openai.trust_env",
         "slots.b.fallbacks",
-        "budgets.timezone",
         "webhooks",
         "structured_output.stream",
         "runs.when_busy",

@@ -17,7 +17,7 @@ from ringside_proxy.settings.money import (
     CustomerBudgetSettings,
     WalletSettings,
 )
-from ringside_proxy.store import events, ledger, usage, wallet
+from ringside_proxy.store import events, ledger, ledger_clock, usage, wallet
 from ringside_proxy.store.ledger import Ask, Terms
 from ringside_proxy.store.usage import Consumed
 from tests.store.memory import Store
@@ -317,10 +317,9 @@ def test_period_is_that_of_the_reservation(store):
 def test_timezone_decides_when_the_month_begins(store):
     """One instant is two months in two places."""
     store.now_ms = 1_764_547_200_000 - 1  # 2025-11-30T23:59:59.999Z
-    east = capped(USD, timezone="Europe/Zurich")
 
-    assert store.write(ledger.current_day, capped(USD)) == "2025-11-30"
-    assert store.write(ledger.current_day, east) == "2025-12-01"
+    assert store.write(ledger_clock.today, "UTC") == "2025-11-30"
+    assert store.write(ledger_clock.today, "Europe/Zurich") == "2025-12-01"
 
 
 def test_clock_set_back_opens_no_old_month(store):
@@ -341,9 +340,9 @@ def test_clock_that_jumps_ahead_opens_no_budget(store):
 
     assert isinstance(store.write(ledger.reserve, ask(store), terms), ClockJumpError)
     assert store.write(ledger.reserve, ask(store, customer=None), terms).amount_nano
-    assert not store.write(ledger.see_clock)
+    assert not store.write(ledger_clock.see)
 
-    assert store.write(ledger.see_clock, is_trusted=True)
+    assert store.write(ledger_clock.see, is_trusted=True)
     assert store.write(ledger.reserve, ask(store), terms).amount_nano
 
 
@@ -361,8 +360,8 @@ def test_promised_work_is_refused_when_nothing_is_left(store):
     """A run is not created for a customer who could not pay for its first words."""
     call = ask(store).call
 
-    assert store.write(ledger.refusal_of, call, PRICE, capped(256 * OUT)) is None
+    assert store.write(ledger.standing, call, PRICE, capped(256 * OUT)).refusal is None
     assert isinstance(
-        store.write(ledger.refusal_of, call, PRICE, capped(255 * OUT)),
+        store.write(ledger.standing, call, PRICE, capped(255 * OUT)).refusal,
         CustomerBudgetExceededError,
     )

@@ -1,0 +1,425 @@
+"""What calls to providers may cost and did cost: a hold before each attempt, a booking after it.
+
+A `Meter` goes with one call: a chat completion, a request for embeddings, or a stretch of a run.
+Before anything is sent it keeps back the worst case, in one durable write; under a cap it says how
+long the answer may be. Every attempt that consumed something is booked on its own: repairs, and
+answers that broke off and were asked for again. How the last one ended is left in `closing`, for
+the transaction that the call itself ends with; `settle` is that transaction where there is no other.
+
+Nobody has to remember to end a hold: what is neither told to have ended nor to have been refused
+counts as consumed, estimated.
+"""
+
+import logging
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.domain import model_ref
+from ringside_proxy.domain.errors import BillingError, ProviderError, RingsideError
+from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.ledger import (
+    WORTH_ASKING_TOKENS,
+    Call,
+    CallKind,
+    bytes_as_tokens,
+    input_tokens_bound,
+)
+from ringside_proxy.domain.money import markup
+from ringside_proxy.domain.pricing import CONFIG, Price
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.providers import catalogue
+from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
+from ringside_proxy.providers.types import CompletionRequest
+from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.shield import Shield
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.until_stored import until_stored
+from ringside_proxy.store import idempotency, items, ledger, ledger_clock
+from ringside_proxy.store.db import Database
+from ringside_proxy.store.ledger import Ask, Closing, Hold, Terms
+from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.store.tx import Tx
+from ringside_proxy.store.usage import Consumed
+from ringside_proxy.system import Clock
+from ringside_proxy.telemetry import Metrics, fields
+
+logger = logging.getLogger(__name__)
+
+REPORTED: Final = "provider"
+"""The price source of a cost that the provider itself named."""
+
+ORPHANS_AT_ONCE: Final = 500
+STALE_MS: Final = 15 * 60 * 1000
+"""No call is out for longer than its time limits: a hold this old was forgotten."""
+
+OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+"""How callers bound an answer; the newer name wins."""
+
+
+class Ledger:
+    """Makes meters, and ends the holds of processes that are gone."""
+
+    def __init__(
+        self,
+        db: Database,
+        new_id: NewId,
+        clock: Clock,
+        metrics: Metrics,
+        shield: Shield,
+        boot: str,
+    ) -> None:
+        self.db = db
+        self.new_id = new_id
+        self.clock = clock
+        self.metrics = metrics
+        self.shield = shield
+        self.boot = boot
+        self.clock_jumped = False
+        """The clock is far ahead of everything stored: no budget is opened by it."""
+
+    def meter(
+        self, snapshot: Snapshot, route: Route, call: Call, *, once: bytes | None = None
+    ) -> "Meter":
+        """A meter for a call on `route`, under the configuration that it began with.
+
+        `once`: see `Caller`; that the call went out is noted with its hold.
+        """
+        price = snapshot.prices.find(route.ref, self.clock.now_ms())
+        return Meter(self, terms_of(snapshot), price, route, call, once)
+
+    async def recover(self, snapshot: Snapshot, *, trusts_clock: bool = False) -> None:
+        """Book what calls of dead processes may have consumed. Runs before anything is served."""
+        await self._see_clock(is_trusted=trusts_clock)
+        ended = 0
+        while orphans := await self.db.read(ledger.orphans, self.boot, ORPHANS_AT_ONCE):
+            ended += await self._end(snapshot, orphans)
+        if ended:
+            logger.warning("calls of the last process were booked", extra=fields(count=ended))
+
+    async def sweep(self, snapshot: Snapshot) -> None:
+        """Note the time, show what is held, and end what was forgotten: which is a bug."""
+        await self._see_clock()
+        count, since_ms = self.db.get(ledger.live)
+        now_ms = self.clock.now_ms()
+        self.metrics.holds_live.set(count)
+        self.metrics.holds_oldest_seconds.set(
+            0 if since_ms is None else max(0, now_ms - since_ms) / 1000
+        )
+        if since_ms is None or now_ms - since_ms < STALE_MS:
+            return
+        stale = await self.db.read(ledger.stale, now_ms - STALE_MS, ORPHANS_AT_ONCE)
+        logger.error("holds were forgotten", extra=fields(count=len(stale)))
+        await self._end(snapshot, stale)
+
+    async def _see_clock(self, *, is_trusted: bool = False) -> None:
+        is_believed = await self.db.write(ledger_clock.see, is_trusted=is_trusted)
+        if not is_believed and not self.clock_jumped:
+            logger.error("the clock is far ahead of everything stored: no budget is opened by it")
+        self.clock_jumped = not is_believed
+
+    async def _end(self, snapshot: Snapshot, orphans: list[ledger.OrphanHold]) -> int:
+        terms = terms_of(snapshot)
+
+        def close(tx: Tx, orphan: ledger.OrphanHold) -> bool:
+            run_id = orphan.call.run_id
+            saved = 0 if run_id is None else items.open_bytes(tx, run_id)
+            return ledger.close(tx, _lost(orphan, saved, snapshot, terms), terms)
+
+        def apply(tx: Tx) -> int:
+            return sum(close(tx, orphan) for orphan in orphans)
+
+        return await self.db.write(apply)
+
+
+class Meter:
+    """One call's money. Attempts follow each other: there is at most one hold at a time."""
+
+    def __init__(
+        self,
+        books: Ledger,
+        terms: Terms,
+        price: Price | None,
+        route: Route,
+        call: Call,
+        once: bytes | None,
+    ) -> None:
+        self._books = books
+        self._price = price
+        self._route = route
+        self._call = call
+        self._once = once
+        self._ask: Ask | None = None
+        self._hold: Hold | None = None
+        self._closing: Closing | None = None
+        self.terms = terms
+        self.used = NO_USAGE
+        """What all attempts that have ended consumed."""
+        self.cost_nano: int | None = 0
+        """What they cost; None once a price was unknown."""
+        self.remaining_nano: int | None = None
+        """What the customer has left beside what is held for this call; None if it has no cap."""
+
+    async def admit(self, request: CompletionRequest, body: bytes) -> CompletionRequest:
+        """Keep back what `request` may cost; gives it with the output limit that was paid for.
+
+        `body` is what would go upstream. Books what the attempt before it consumed. Raises
+        BillingError, ModelPriceUnknownError, ClockJumpError.
+        """
+        params, provider = request.params, self._route.ref.provider
+        wanted = _given_limit(params)
+        model_max = self._model_output_max()
+        tokens_max = wanted or self.terms.budgets.max_output_tokens
+        if model_max is not None:
+            tokens_max = min(tokens_max, model_max)
+        hold = await self._reserve(
+            input_tokens_bound(
+                body, request.messages, params.get("tools"), provider, self._context_window()
+            ),
+            tokens_max,
+            len(body),
+            choices=int(params.get("n") or 1),
+            service_tier=params.get("service_tier"),
+            may_write_cache_1h=b'"1h"' in body,
+        )
+        if hold.output_tokens_max is None or hold.output_tokens_max == wanted:
+            return request
+        return _limited(request, hold.output_tokens_max)
+
+    async def admit_embeddings(self, body: bytes) -> None:
+        """Keep back what a request for embeddings may cost; raises as `admit` does."""
+        await self._reserve(
+            input_tokens_bound(body, (), None, self._route.ref.provider, None), 0, len(body)
+        )
+
+    async def again(self, error: ProviderError) -> None:
+        """An attempt failed and the same request is about to be sent again: see that it is paid for.
+
+        Raises `error` itself if what the failed one may have consumed left too little.
+        """
+        hold, ask = self._hold, self._ask
+        if hold is None or ask is None or not error.may_be_billed:
+            return
+        self.note(self.estimate())
+        # What goes upstream is made already: the answer may become as long as it says.
+        limit = hold.output_tokens_max or ask.output_tokens_max
+        same = msgspec.structs.replace(ask, output_tokens_max=limit, output_tokens_min=limit)
+        try:
+            await self._hold_for(same)
+        except BillingError:
+            raise error from None
+
+    def note(
+        self,
+        usage: TokenUsage,
+        raw: dict[str, Any] | None = None,
+        service_tier: str | None = None,
+    ) -> None:
+        """The attempt that is out has ended, having consumed this; nothing if it was refused."""
+        hold, self._hold = self._hold, None
+        if hold is None:
+            return
+        consumed = None
+        if usage != NO_USAGE:
+            tier = service_tier or self._call.service_tier
+            consumed = _consumed(self._price, self._call.provider, usage, raw, tier, self.terms)
+            self._count(hold, consumed)
+        self._closing = Closing(hold_id=hold.id, consumed=consumed)
+        if self.remaining_nano is not None:
+            self.remaining_nano += hold.amount_nano - (consumed.cost_nano if consumed else 0)
+
+    def failed(self, error: ProviderError) -> None:
+        """The attempt that is out failed before it said anything."""
+        self.note(self.estimate() if error.may_be_billed else NO_USAGE)
+
+    def estimate(self, output_tokens: int = 0) -> TokenUsage:
+        """About what the attempt consumed, for a provider that does not say."""
+        return TokenUsage(
+            input_tokens=bytes_as_tokens(self._call.body_bytes),
+            output_tokens=output_tokens,
+            is_estimated=True,
+        )
+
+    def closing(self) -> Closing | None:
+        """How the last attempt ended, for the transaction that ends the call; None if none is open.
+
+        An attempt of which nobody said how it ended may have been at work: it is estimated.
+        """
+        if self._hold is not None:
+            self.note(self.estimate())
+        closing, self._closing = self._closing, None
+        return closing
+
+    async def settle(self) -> None:
+        """Book the last attempt. Goes on to its end even if the caller is cancelled."""
+        closing = self.closing()
+        if closing is not None:
+            await self._books.shield.finish(self._written(closing))
+
+    async def _written(self, closing: Closing) -> None:
+        await until_stored(self._books.db, ledger.close, closing, self.terms)
+
+    async def _reserve(
+        self, input_tokens_max: int, output_tokens_max: int, body_bytes: int, **more: Any
+    ) -> Hold:
+        service_tier = more.pop("service_tier", None)
+        self._call = msgspec.structs.replace(
+            self._call, body_bytes=body_bytes, service_tier=service_tier
+        )
+        return await self._hold_for(
+            Ask(
+                hold_id="",
+                boot=self._books.boot,
+                call=self._call,
+                price=self._price,
+                input_tokens_max=input_tokens_max,
+                output_tokens_max=output_tokens_max,
+                output_tokens_min=min(WORTH_ASKING_TOKENS, output_tokens_max),
+                **more,
+            )
+        )
+
+    async def _hold_for(self, ask: Ask) -> Hold:
+        self._ask = msgspec.structs.replace(
+            ask, hold_id=self._books.new_id("hold"), call=self._call
+        )
+        before = self.closing()
+        # In a task of its own: a caller who leaves now must not leave a hold that nobody knows.
+        held = await self._books.shield.finish(
+            self._books.db.write(_reserve, self._ask, self.terms, before, self._once),
+            self._abandon,
+        )
+        if isinstance(held, RingsideError):
+            if isinstance(held, BillingError):
+                self._books.metrics.budget_rejections_total.inc()
+            raise held
+        self._hold, self.remaining_nano = held, held.remaining_nano
+        self._call = msgspec.structs.replace(self._call, attempt=self._call.attempt + 1)
+        return held
+
+    def _abandon(self, held: Hold | RingsideError) -> None:
+        """The caller left while its hold was being stored: nothing was sent."""
+        if isinstance(held, Hold):
+            self._books.shield.begin(self._written(Closing(hold_id=held.id, consumed=None)))
+
+    def _count(self, hold: Hold, consumed: Consumed) -> None:
+        provider, model = self._route.ref.provider, self._route.ref.model
+        metrics = self._books.metrics
+        metrics.tokens_used(provider, model, consumed.usage)
+        self.used = self.used + consumed.usage
+        if consumed.provider_cost_nano is None:
+            self.cost_nano = None
+            return
+        metrics.cost_booked(provider, model, consumed.cost_nano)
+        if self.cost_nano is not None:
+            self.cost_nano += consumed.cost_nano
+        if hold.output_tokens_max is not None and consumed.cost_nano > hold.amount_nano:
+            metrics.budget_overrun_total.inc()
+
+    def _context_window(self) -> int | None:
+        model = catalogue.find(self._route.ref.provider, self._route.ref.model)
+        return None if model is None else model.context_window
+
+    def _model_output_max(self) -> int | None:
+        model = catalogue.find(self._route.ref.provider, self._route.ref.model)
+        return None if model is None else model.max_output_tokens
+
+
+def call_of(kind: CallKind, route: Route, requested_model: str, token: str, **facts: Any) -> Call:
+    """Whose call it is."""
+    return Call(
+        kind=kind,
+        model=str(route.ref),
+        requested_model=requested_model,
+        provider=route.ref.provider,
+        token=token,
+        **facts,
+    )
+
+
+def call_of_run(run: RunRecord, route: Route, request_id: str | None) -> Call:
+    """Whose call a run's is."""
+    return call_of(
+        "run",
+        route,
+        run.settings.model,
+        run.token,
+        customer=run.customer,
+        thread_id=run.thread_id,
+        run_id=run.id,
+        request_id=request_id,
+    )
+
+
+def terms_of(snapshot: Snapshot) -> Terms:
+    """What a configuration says of money."""
+    settings = snapshot.settings
+    return Terms(budgets=settings.budgets, wallet=settings.wallet)
+
+
+def _reserve(
+    tx: Tx, ask: Ask, terms: Terms, before: Closing | None, once: bytes | None
+) -> Hold | RingsideError:
+    held = ledger.reserve(tx, ask, terms, before)
+    if once is not None and isinstance(held, Hold):
+        idempotency.dispatched(tx, once)
+    return held
+
+
+def _given_limit(params: dict[str, Any]) -> int | None:
+    given = next((params[name] for name in OUTPUT_LIMITS if params.get(name)), None)
+    return given if isinstance(given, int) and given > 0 else None
+
+
+def _limited(request: CompletionRequest, tokens: int) -> CompletionRequest:
+    params = {name: value for name, value in request.params.items() if name not in OUTPUT_LIMITS}
+    return msgspec.structs.replace(request, params=params | {OUTPUT_LIMITS[0]: tokens})
+
+
+def _consumed(
+    price: Price | None,
+    provider: str,
+    usage: TokenUsage,
+    raw: dict[str, Any] | None,
+    service_tier: str | None,
+    terms: Terms,
+) -> Consumed:
+    """What an attempt cost: by the owner's price, else by the provider's own word, else as listed."""
+    cost, source = None, None
+    if price is not None:
+        cost, source = _price_of(price, usage, service_tier), price.source
+    if source != CONFIG and raw is not None:
+        reported = reported_cost_nano_usd(provider, raw)
+        cost, source = (cost, source) if reported is None else (reported, REPORTED)
+    return Consumed(
+        usage=usage,
+        provider_cost_nano=cost,
+        markup_nano=None if cost is None else markup(cost, terms.wallet.markup_ppm),
+        price_source=source,
+        service_tier=service_tier,
+        raw=raw,
+    )
+
+
+def _price_of(price: Price, usage: TokenUsage, service_tier: str | None) -> int:
+    return price.cost_nano_usd(
+        usage,
+        service_tier=service_tier,
+        cache_write_1h_tokens=usage.cache_write_1h_input_tokens,
+    )
+
+
+def _lost(orphan: ledger.OrphanHold, saved_bytes: int, snapshot: Snapshot, terms: Terms) -> Closing:
+    """The end of a call whose process died: it went out, and nobody heard what came of it.
+
+    Its prompt is known by its length, its answer by what was saved of it.
+    """
+    call = orphan.call
+    price = snapshot.prices.find(model_ref.stored(call.model), orphan.created_ms)
+    usage = TokenUsage(
+        input_tokens=bytes_as_tokens(call.body_bytes),
+        output_tokens=bytes_as_tokens(saved_bytes),
+        is_estimated=True,
+    )
+    consumed = _consumed(price, call.provider, usage, None, call.service_tier, terms)
+    return Closing(hold_id=orphan.id, consumed=consumed)
