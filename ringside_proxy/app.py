@@ -37,6 +37,7 @@ from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
+from ringside_proxy.services.models import Models
 from ringside_proxy.services.prices import PriceBook, overrides
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
@@ -141,7 +142,7 @@ async def running(
         snapshot = Snapshot(
             settings,
             await _router(settings, stack, clock, new_id),
-            PriceBook(overrides(settings.prices)),
+            PriceBook(overrides(settings.prices), _deployments(settings)),
         )
         proxy = await _assemble(
             stack, snapshot, db, client, metrics, clock, new_id, body_s_max=body_s_max
@@ -187,6 +188,7 @@ async def _assemble(
         live_runs=live_runs,
         completions=Completions(db, client, answers, new_id, clock),
         books=books,
+        models=Models(clock),
         customers=Customers(db),
         wallet=Wallet(db),
         idempotency=idempotency,
@@ -242,7 +244,16 @@ async def _router(
         alias: Slot(ref=_slot_ref(slot.model), params=slot.params)
         for alias, slot in settings.slots.items()
     }
-    return ModelRouter(PROVIDERS, active, slots, _answer_rules(settings))
+    return ModelRouter(PROVIDERS, active, slots, _answer_rules(settings), _deployments(settings))
+
+
+def _deployments(settings: Settings) -> dict[ModelRef, ModelRef]:
+    """The models behind names that the owner gave them at a provider."""
+    return {
+        ModelRef(name, alias): ModelRef(name, behind.base_model)
+        for name, provider in settings.providers.items()
+        for alias, behind in provider.deployments.items()
+    }
 
 
 def _answer_rules(settings: Settings) -> AnswerRules:

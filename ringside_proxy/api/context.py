@@ -15,6 +15,7 @@ from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.live_runs import LiveRuns
 from ringside_proxy.services.metering import Ledger
+from ringside_proxy.services.models import Models
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import Threads
@@ -35,6 +36,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     runs: Runs
     live_runs: LiveRuns
     completions: Completions
+    models: Models
     customers: Customers
     wallet: Wallet
     idempotency: Idempotency

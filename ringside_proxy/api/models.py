@@ -4,8 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
-from ringside_proxy.api.context import json_response, snapshot
-from ringside_proxy.services import models
+from ringside_proxy.api.context import json_response, services, snapshot
 
 FILTERS: Final = ("supports", "supports[]")
 
@@ -13,12 +12,13 @@ FILTERS: Final = ("supports", "supports[]")
 async def index(request: web.Request) -> web.Response:
     """GET /v1/models: `?supports=` may be repeated, all must hold; `?provider=`."""
     supports = [value for name in FILTERS for value in request.query.getall(name, [])]
-    found = models.listed(
-        snapshot(request).router, supports=supports, provider=request.query.get("provider")
+    found = services(request).models.listed(
+        snapshot(request), supports=supports, provider=request.query.get("provider")
     )
     return json_response({"object": "list", "data": found})
 
 
 async def retrieve(request: web.Request) -> web.Response:
     """GET /v1/models/{id}: slashes and colons as they are, or percent-encoded."""
-    return json_response(models.named(snapshot(request).router, request.match_info["model"]))
+    name = request.match_info["model"]
+    return json_response(services(request).models.named(snapshot(request), name))

@@ -28,7 +28,6 @@ from ringside_proxy.domain.ledger import (
 from ringside_proxy.domain.money import markup
 from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
-from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
 from ringside_proxy.providers.types import CompletionRequest
 from ringside_proxy.services.model_routing import Route
@@ -317,12 +316,12 @@ class Meter:
             metrics.budget_overrun_total.inc()
 
     def _context_window(self) -> int | None:
-        model = catalogue.find(self._route.ref.provider, self._route.ref.model)
-        return None if model is None else model.context_window
+        facts = self._route.facts
+        return None if facts is None else facts.context_window
 
     def _model_output_max(self) -> int | None:
-        model = catalogue.find(self._route.ref.provider, self._route.ref.model)
-        return None if model is None else model.max_output_tokens
+        facts = self._route.facts
+        return None if facts is None else facts.max_output_tokens
 
 
 def call_of(kind: CallKind, route: Route, requested_model: str, token: str, **facts: Any) -> Call:

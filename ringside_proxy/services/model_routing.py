@@ -10,6 +10,7 @@ from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.errors import ProviderNotConfiguredError
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
+from ringside_proxy.providers.catalogue import Model
 from ringside_proxy.providers.client import Target, Timeouts
 from ringside_proxy.providers.registry import provider_named
 from ringside_proxy.providers.types import Credentials, Provider
@@ -34,22 +35,23 @@ class AnswerRules(msgspec.Struct, frozen=True, kw_only=True):
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model call goes.
 
-    `params` are the slot's own, under the caller's.
+    `facts` are what the bundled table knows of the model. `params` are the slot's own, under the
+    caller's.
     """
 
     ref: ModelRef
     provider: Provider
     credentials: Credentials
     target: Target
+    facts: Model | None = None
     params: dict[str, Any] = {}
     rules: AnswerRules = AnswerRules()
 
     def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
         """How long a prompt may be so that the answer fits the window; None if that is unknown."""
-        model = catalogue.find(self.ref.provider, self.ref.model)
-        if model is None or model.context_window is None:
+        if self.facts is None or self.facts.context_window is None:
             return None
-        return max(model.context_window - (output_tokens or OUTPUT_TOKENS_RESERVED), 1)
+        return max(self.facts.context_window - (output_tokens or OUTPUT_TOKENS_RESERVED), 1)
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +71,10 @@ class ActiveProvider(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ModelRouter:
-    """The models that can be named here. Immutable: a new configuration makes a new one."""
+    """The models that can be named here. Immutable: a new configuration makes a new one.
+
+    `behind` says which model stands behind a name of the owner's own (Azure's deployments).
+    """
 
     def __init__(
         self,
@@ -77,11 +82,18 @@ class ModelRouter:
         active: Mapping[str, ActiveProvider],
         slots: Mapping[str, Slot],
         rules: AnswerRules,
+        behind: Mapping[ModelRef, ModelRef] | None = None,
     ) -> None:
         self._rules = rules
         self._known = known
         self.active = active
         self.slots = slots
+        self.behind = behind or {}
+
+    def facts(self, ref: ModelRef) -> Model | None:
+        """What the bundled table knows of a model, by the name that is used here."""
+        model = self.behind.get(ref, ref)
+        return catalogue.find(model.provider, model.model)
 
     def check(self, name: str) -> None:
         """Raise InvalidModelError for a name that can never be served here."""
@@ -100,22 +112,23 @@ class ModelRouter:
                 f"Set providers.{ref.provider}.api_key in the configuration.",
                 param="model",
             )
+        facts = self.facts(ref)
         return Route(
             ref=ref,
             provider=active.provider,
             credentials=active.credentials,
             target=msgspec.structs.replace(
-                active.target, model=ref.model, timeouts=_timeouts(active.target.timeouts, ref)
+                active.target, model=ref.model, timeouts=_timeouts(active.target.timeouts, facts)
             ),
+            facts=facts,
             params=slot.params,
             rules=self._rules,
         )
 
 
-def _timeouts(configured: Timeouts, ref: ModelRef) -> Timeouts:
+def _timeouts(configured: Timeouts, facts: Model | None) -> Timeouts:
     """As configured; a model that thinks first is waited for longer, unless told otherwise."""
-    model = catalogue.find(ref.provider, ref.model)
     is_default = configured.first_byte_s == Timeouts().first_byte_s
-    if is_default and model is not None and "reasoning" in model.supports:
+    if is_default and facts is not None and "reasoning" in facts.supports:
         return msgspec.structs.replace(configured, first_byte_s=REASONING_FIRST_BYTE_S)
     return configured

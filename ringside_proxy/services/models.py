@@ -1,20 +1,36 @@
 """The models that can be named here. Answers from the bundled table; never waits for a provider."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final, Literal
 
 import msgspec
 
 from ringside_proxy.domain.errors import NotFoundError
+from ringside_proxy.domain.model_ref import ModelRef
+from ringside_proxy.domain.price_lists import ListedRates
 from ringside_proxy.providers import catalogue
-from ringside_proxy.providers.catalogue import Capability, Model, Pricing
+from ringside_proxy.providers.catalogue import Capability, Model
+from ringside_proxy.providers.types import Provider, Support
 from ringside_proxy.sandbox import embeddings as sandbox_embeddings
 from ringside_proxy.sandbox import models as sandbox_models
 from ringside_proxy.services.model_routing import ModelRouter
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.system import Clock
 
 SANDBOX_CREATED: Final = 1795219200
 """When the sandbox's models were made, Unix seconds."""
 SANDBOX_SUPPORTS: Final[tuple[Capability, ...]] = ("tools", "json_schema", "vision", "streaming")
+NANO_PER_USD: Final = 10**9
+KEPT_MS: Final = 10 * 60_000
+
+
+class Pricing(msgspec.Struct, frozen=True, kw_only=True):
+    """USD per million tokens of a short request, for showing; None where there is no such price."""
+
+    input: float
+    cached_input: float | None
+    cache_write: float | None
+    output: float | None
 
 
 class ModelObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -32,53 +48,110 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
     resolves_to: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def listed(
-    router: ModelRouter, supports: Collection[str] = (), provider: str | None = None
-) -> list[ModelObject]:
-    """Every model of every provider that is on, and every slot, that pass the filters."""
-    every = [*_of_providers(router), *_slots(router)]
-    return [
-        model
-        for model in every
-        if (provider is None or model.provider == provider) and set(supports) <= set(model.supports)
+class Models:
+    """What `/v1/models` answers. Kept for a while: all that changes by itself are prices of hours."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: tuple[Snapshot, int, list[ModelObject]] | None = None
+
+    def listed(
+        self, snapshot: Snapshot, supports: Collection[str] = (), provider: str | None = None
+    ) -> list[ModelObject]:
+        """Every model of every provider that is on, and every slot, that pass the filters."""
+        return [
+            model
+            for model in self._every(snapshot)
+            if (provider is None or model.provider == provider)
+            and set(supports) <= set(model.supports)
+        ]
+
+    def named(self, snapshot: Snapshot, name: str) -> ModelObject:
+        """The model or slot of this id. Raises NotFoundError, in OpenAI's words."""
+        for model in self._every(snapshot):
+            if model.id == name:
+                return model
+        raise NotFoundError(
+            f"The model '{name}' does not exist", param="model", code="model_not_found"
+        )
+
+    def _every(self, snapshot: Snapshot) -> list[ModelObject]:
+        now_ms = self._clock.now_ms()
+        slot = now_ms // KEPT_MS
+        if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != slot:
+            self._kept = (snapshot, slot, _every(snapshot, now_ms))
+        return self._kept[2]
+
+
+def _every(snapshot: Snapshot, at_ms: int) -> list[ModelObject]:
+    models = [
+        _object(snapshot, at_ms, ModelRef(provider, model.id), model)
+        for provider in snapshot.router.active
+        for model in _of(snapshot.router, provider)
     ]
+    return [*models, *_slots(snapshot, at_ms, {model.id: model for model in models})]
 
 
-def named(router: ModelRouter, name: str) -> ModelObject:
-    """The model or slot of this id. Raises NotFoundError, in OpenAI's words."""
-    for model in listed(router):
-        if model.id == name:
-            return model
-    raise NotFoundError(f"The model '{name}' does not exist", param="model", code="model_not_found")
+def _of(router: ModelRouter, provider: str) -> Iterator[Model]:
+    """A provider's models: where the owner named some (Azure's deployments), those and no others."""
+    own = [ref for ref in router.behind if ref.provider == provider]
+    if own:
+        for ref in own:
+            yield msgspec.structs.replace(router.facts(ref) or _unknown(ref.model), id=ref.model)
+    elif provider == "sandbox":
+        yield from _sandbox_models()
+    else:
+        yield from catalogue.models(provider)
 
 
-def _of_providers(router: ModelRouter) -> list[ModelObject]:
-    return [
-        _object(provider, model)
-        for provider in router.active
-        for model in (_sandbox_models() if provider == "sandbox" else catalogue.models(provider))
-    ]
+def _slots(snapshot: Snapshot, at_ms: int, models: dict[str, ModelObject]) -> Iterator[ModelObject]:
+    for alias, slot in snapshot.router.slots.items():
+        ref = slot.ref
+        target = models.get(str(ref))
+        if target is None:
+            facts = snapshot.router.facts(ref) or _unknown(ref.model)
+            target = _object(snapshot, at_ms, ref, facts)
+        yield msgspec.structs.replace(target, id=f"slot:{alias}", resolves_to=str(ref))
 
 
-def _slots(router: ModelRouter) -> list[ModelObject]:
-    known = {model.id: model for model in _of_providers(router)}
-    slots = []
-    for alias, slot in router.slots.items():
-        target = known.get(str(slot.ref)) or _object(slot.ref.provider, _unknown(slot.ref.model))
-        slots.append(msgspec.structs.replace(target, id=f"slot:{alias}", resolves_to=str(slot.ref)))
-    return slots
-
-
-def _object(provider: str, model: Model) -> ModelObject:
+def _object(snapshot: Snapshot, at_ms: int, ref: ModelRef, model: Model) -> ModelObject:
+    rates = snapshot.prices.rates(ref, model.prices, at_ms)
+    active = snapshot.router.active.get(ref.provider)
+    supports = model.supports if active is None else _served(model.supports, active.provider, ref)
     return ModelObject(
-        id=f"fc:{provider}/{model.id}",
+        id=str(ref),
         created=model.created,
-        owned_by=provider,
-        provider=provider,
-        supports=model.supports,
+        owned_by=ref.provider,
+        provider=ref.provider,
+        supports=supports,
         context_window=model.context_window,
         max_output_tokens=model.max_output_tokens,
-        pricing=model.pricing,
+        pricing=_pricing(rates, is_embedding="embeddings" in model.supports) if rates else None,
+    )
+
+
+def _served(
+    supports: tuple[Capability, ...], provider: Provider, ref: ModelRef
+) -> tuple[Capability, ...]:
+    """What the model can do and is to be had of it through this proxy."""
+    able = provider.capabilities(ref.model)
+    lacking = {
+        "tools": able.tools == Support.UNSUPPORTED,
+        "vision": not (able.image_urls or able.image_data),
+        "embeddings": not provider.has_embeddings,
+    }
+    return tuple(each for each in supports if not lacking.get(each))
+
+
+def _pricing(rates: ListedRates, *, is_embedding: bool) -> Pricing:
+    def usd(nano_usd: int | None) -> float | None:
+        return None if nano_usd is None else nano_usd / NANO_PER_USD
+
+    return Pricing(
+        input=(rates.input or 0) / NANO_PER_USD,
+        cached_input=usd(rates.cached_input),
+        cache_write=usd(rates.cache_write),
+        output=None if is_embedding else usd(rates.output),
     )
 
 
@@ -90,7 +163,6 @@ def _unknown(name: str) -> Model:
         context_window=None,
         max_output_tokens=None,
         supports=(),
-        pricing=None,
     )
 
 

@@ -34,12 +34,11 @@ FREE: Final = DatedPrices(
 MODELS_KEPT_MAX: Final = 1024
 """Names whose prices are at hand; callers choose names, so there is no end of them."""
 
-CATALOGUE: Final = "catalogue"
 LOCAL_SOURCE: Final = "local"
 
 
 class _Dated(msgspec.Struct, frozen=True):
-    listed: DatedPrices
+    when: DatedPrices
     price: Price | None
 
 
@@ -48,15 +47,21 @@ class PriceBook:
 
     `overrides` are what the owner wrote, by `fc:<provider>/<model>`, or with a trailing `*` for
     all that begin so: the whole name wins over a beginning, a longer beginning over a shorter one.
+    `behind` says which model stands behind a name of the owner's own.
     """
 
-    def __init__(self, overrides: Mapping[str, PriceOverride] | None = None) -> None:
+    def __init__(
+        self,
+        overrides: Mapping[str, PriceOverride] | None = None,
+        behind: Mapping[ModelRef, ModelRef] | None = None,
+    ) -> None:
         given = overrides or {}
         self._exact = {name: over for name, over in given.items() if not name.endswith("*")}
         self._globs = sorted(
             ((name[:-1], over) for name, over in given.items() if name.endswith("*")),
             key=lambda glob: -len(glob[0]),
         )
+        self._behind = behind or {}
         self._kept: dict[ModelRef, tuple[_Dated, ...]] = {}
 
     def find(self, ref: ModelRef, at_ms: int) -> Price | None:
@@ -67,20 +72,32 @@ class PriceBook:
             if len(self._kept) >= MODELS_KEPT_MAX:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[ref] = dated
-        for one in reversed(dated):
-            if one.listed.hold(at_ms):
-                return one.price
-        return dated[0].price if dated else None
+        holding = [one.price for one in dated if one.when.hold(at_ms)]
+        return holding[-1] if holding else None
+
+    def rates(
+        self, ref: ModelRef, known: tuple[DatedPrices, ...], at_ms: int
+    ) -> ListedRates | None:
+        """What the owner or else the table, which says `known`, lists for short requests now."""
+        override, known = self._override(ref), _or_free(ref, known)
+        if override is not None:
+            known = _merged(_known(override.like) if override.like else known, override)
+        listed = None
+        for one in known:
+            if one.hold(at_ms):
+                listed = one.prices.tiers[0].rates
+        if listed is None or listed.input is None or listed.output is None:
+            return None
+        return listed
 
     def _compiled(self, ref: ModelRef) -> tuple[_Dated, ...]:
         override = self._override(ref)
-        known = _known((override and override.like) or ref)
         if override is None:
-            return tuple(_Dated(one, priced(one.prices, _source(ref))) for one in known)
-        return tuple(
-            _Dated(one, priced(merged(one.prices, override), CONFIG))
-            for one in known or (DatedPrices(prices=PriceList()),)
-        )
+            known, source = _known(self._behind.get(ref, ref)), _source(ref)
+        else:
+            known = _merged(_known(override.like or self._behind.get(ref, ref)), override)
+            source = CONFIG
+        return tuple(_Dated(one, priced(one.prices, source)) for one in known)
 
     def _override(self, ref: ModelRef) -> PriceOverride | None:
         name = str(ref)
@@ -119,12 +136,22 @@ def _ref(name: str) -> ModelRef:
     return ModelRef(provider, model)
 
 
+def _merged(known: tuple[DatedPrices, ...], override: PriceOverride) -> tuple[DatedPrices, ...]:
+    """What is known at each time, with what the owner says over it."""
+    return tuple(
+        msgspec.structs.replace(one, prices=merged(one.prices, override))
+        for one in known or (DatedPrices(prices=PriceList()),)
+    )
+
+
 def _known(ref: ModelRef) -> tuple[DatedPrices, ...]:
-    if ref.provider in LOCAL:
-        return (FREE,)
     model = catalogue.find(ref.provider, ref.model)
-    return model.prices if model is not None else ()
+    return _or_free(ref, model.prices if model is not None else ())
+
+
+def _or_free(ref: ModelRef, known: tuple[DatedPrices, ...]) -> tuple[DatedPrices, ...]:
+    return (FREE,) if ref.provider in LOCAL else known
 
 
 def _source(ref: ModelRef) -> str:
-    return LOCAL_SOURCE if ref.provider in LOCAL else f"{CATALOGUE}:{catalogue.SNAPSHOT_DATE}"
+    return LOCAL_SOURCE if ref.provider in LOCAL else catalogue.source(ref.provider)

@@ -11,6 +11,7 @@ from ringside_proxy.domain.items import InputText, Item, MessageBody
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.runs import RunEvent, RunSettings, RunStatus, TruncationStrategy
+from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.client import Target
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.types import Credentials, TextDelta
@@ -33,6 +34,7 @@ ROUTE = Route(
     provider=PROVIDERS["openai"],
     credentials=Credentials(base_url="http://127.0.0.1:1/v1"),
     target=Target(provider="openai", model="gpt-4o"),
+    facts=catalogue.find("openai", "gpt-4o"),
 )
 
 
