@@ -40,10 +40,10 @@ async def create_embeddings(request: web.Request) -> web.Response:
     body, params = await read_open_body(request, bodies.Embeddings)
     route = snapshot(request).router.route(body.model)
     meter = _meter(request, "embedding", route, body)
-    answer = await services(request).completions.embeddings(
+    answer, dropped_params = await services(request).completions.embeddings(
         route, body.input, params, request[REQUEST_ID], meter
     )
-    return _answer(answer, route, meter)
+    return _answer(answer, route, meter, dropped_params)
 
 
 def _meter(
@@ -84,7 +84,7 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
 
 
 def _answer(
-    answer: bytes, route: Route, meter: Meter, dropped_params: tuple[str, ...] = ()
+    answer: bytes, route: Route, meter: Meter, dropped_params: tuple[str, ...]
 ) -> web.Response:
     headers = _headers(route, meter, dropped_params)
     if meter.cost_nano is not None:

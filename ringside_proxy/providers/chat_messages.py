@@ -48,6 +48,7 @@ class MessageRules(msgspec.Struct, frozen=True, kw_only=True):
     has_strict_order: bool = False
     """A user may not speak right after a tool, nor the assistant last."""
     tool_ids: Literal["any", "alnum9"] = "any"
+    has_image_detail: bool = True
     keeps_cache_control: bool = False
     replay: ReplayField | None = None
     """Where the reasoning of an earlier answer goes."""
@@ -137,7 +138,10 @@ def _part(part: Any, rules: MessageRules) -> Message:
     if kind in TEXT_PARTS:
         told: Message = {"type": "text", "text": part[TEXT_PARTS[kind]]}
     elif kind == "image_url":
-        told = {"type": "image_url", "image_url": part["image_url"]}
+        image = part["image_url"]
+        if not rules.has_image_detail and isinstance(image, dict):
+            image = {key: value for key, value in image.items() if key != "detail"}
+        told = {"type": "image_url", "image_url": image}
     else:
         raise InvalidRequestError(
             f"Content of type '{kind}' cannot be sent to this model: write text or image_url.",

@@ -58,7 +58,7 @@ MEANINGS: Final = (
     Meaning(
         words=re.compile(
             r"context_length_exceeded|maximum context length|context (length|window|limit)"
-            r"|(prompt|input) is too long|exceeds? the (maximum|model's) .{0,20}tokens"
+            r"|(prompt|input) is too long|too many tokens|exceeds? the (maximum|model's) .{0,20}tokens"
         ),
         statuses=frozenset({400, 403, 413, 422, None}),
         error=ProviderRejectedError,

@@ -245,6 +245,7 @@ TOGETHER: Final = OpenAICompatible(
         stop_is_list=True,
         keeps_strict=False,
     ),
+    messages=MessageRules(has_image_detail=False),
     abilities=TOGETHER_PLAIN,
     models=(
         ModelRules(

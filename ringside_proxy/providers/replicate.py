@@ -24,6 +24,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.chat_params import EFFORT_PARAMS, asked_effort
 from ringside_proxy.providers.replicate_stream import PredictionDecoder, failure
 from ringside_proxy.providers.types import (
     Capabilities,
@@ -206,14 +207,17 @@ def _params(params: Fields, inputs: Inputs) -> tuple[Fields, tuple[str, ...]]:
     """The inputs that parameters become, and the names of those that become none."""
     sent: Fields = {}
     given = {name: value for name, value in params.items() if value is not None and value != []}
+    wished = asked_effort(given)
     for name in sorted(given.keys() & inputs.params.keys(), reverse=True):
         sent[inputs.params[name]] = given[name]  # of two limits the newer name comes last
     if isinstance(stops := sent.get("stop_sequences"), list):
         sent["stop_sequences"] = ",".join(stops)
-    if "reasoning_effort" in sent:
-        sent["reasoning_effort"] = _effort(sent["reasoning_effort"], inputs.efforts)
-    is_plain = given.get("response_format") in PLAIN_FORMATS
-    taken = inputs.params.keys() | OURS | ({"response_format"} if is_plain else set())
+    taken = inputs.params.keys() | OURS
+    if inputs.efforts and wished is not None:
+        sent["reasoning_effort"] = _effort(wished, inputs.efforts)
+        taken |= set(EFFORT_PARAMS)
+    if given.get("response_format") in PLAIN_FORMATS:
+        taken |= {"response_format"}
     return sent, tuple(sorted(given.keys() - taken))
 
 

@@ -105,27 +105,32 @@ class Completions:
 
     async def embeddings(
         self, route: Route, given: Any, params: dict[str, Any], request_id: str, meter: Meter
-    ) -> bytes:
-        """Embeddings in OpenAI's shape. Raises InvalidRequestError, BillingError, ProviderError."""
+    ) -> tuple[bytes, tuple[str, ...]]:
+        """Embeddings in OpenAI's shape, and the names of the parameters that were left out.
+
+        Raises InvalidRequestError, BillingError, ProviderError.
+        """
         provider = route.provider
         request = EmbeddingsRequest(
             model=route.ref.model, input=given, params=route.params | params
         )
         parts: list[Embeddings] = []
+        dropped: tuple[str, ...] = ()
         try:
             for http_request in provider.build_embeddings_requests(request, route.credentials):
+                dropped = http_request.dropped_params
                 await meter.admit_embeddings(http_request.body)
                 reply = await self._sent(route, http_request, request_id, meter)
                 if provider.speaks_openai:
                     meter.note(reply.usage or meter.estimate(), reply.raw_usage)
                     _require(b'"data"', reply.body, route)
-                    return reply.body
+                    return reply.body, dropped
                 part = _counted(provider.parse_embeddings(reply.body), http_request)
                 meter.note(part.usage or meter.estimate(), part.raw_usage)
                 parts.append(part)
         finally:
             await meter.settle()
-        return orjson.dumps(_embeddings_answer(request, parts))
+        return orjson.dumps(_embeddings_answer(request, parts)), dropped
 
     async def _relayed_whole(self, call: ChatCall, request: CompletionRequest) -> bytes:
         route, meter = call.route, call.meter

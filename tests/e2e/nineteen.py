@@ -1,13 +1,15 @@
 """One proxy process with all nineteen providers, and calls through it."""
 
 import json
+import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
+import httpx
 import yaml
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
@@ -19,6 +21,7 @@ from tests.vendors.recorded import recorded
 
 Events = list[tuple[str, Any]]
 JSON_TYPE: Final = "application/json"
+CHAT: Final = "/v1/chat/completions"
 MARK: Final = "that-nobody-may-see"
 """Stands in every provider's key, and may stand nowhere else."""
 CAN_CALL: Final = [name for name in TYPICAL_MODELS if name != "replicate"]
@@ -37,6 +40,8 @@ class Proxy:
     def __init__(self, url: str, session: aiohttp.ClientSession, far: FarEnd) -> None:
         self.far = far
         self.may_be_refused = False
+        self.headers: Mapping[str, str] = {}
+        self.status = 0
         self._url, self._session = url, session
 
     def answers(self, provider: str, *answers: str | Said) -> None:
@@ -51,11 +56,16 @@ class Proxy:
 
     async def post(self, path: str, body: dict[str, Any], *, status: int = 200) -> bytes:
         """The answer's bytes, held to OpenAI's shape; streams are for the caller to check."""
+        raw = await self.anyhow(path, body)
+        assert self.status == status, f"{self.status} {raw!r} {self.far.refused}"
+        return raw
+
+    async def anyhow(self, path: str, body: dict[str, Any]) -> bytes:
+        """The answer's bytes, whatever its status is."""
         async with self._session.post(self._url + path, json=body) as response:
             raw = await response.read()
         assert MARK.encode() not in raw + repr(response.headers).encode()
-        self.headers = response.headers
-        assert response.status == status, f"{response.status} {raw!r} {self.far.refused}"
+        self.headers, self.status = response.headers, response.status
         if response.content_type == JSON_TYPE:
             check_response("POST", path, response.status, raw)
         return raw
@@ -109,20 +119,20 @@ def last_run(events: Events) -> dict[str, Any]:
     return run
 
 
-def nineteen_yaml(far_url: str) -> str:
+def nineteen_yaml(far_url: str, admin_port: int) -> str:
     """A configuration with every provider, each at its own path of the far end."""
     providers = {
         name: {"api_key": key_of(name), "base_url": f"{far_url}/{name}", "max_retries": 0}
         for name in TYPICAL_MODELS
     }
-    return CONFIG + yaml.safe_dump({"providers": providers})
+    return CONFIG + yaml.safe_dump({"admin": {"port": admin_port}, "providers": providers})
 
 
 CONFIG: Final = """\
 server: {{port: 0}}
-admin: {{port: 0}}
 store: {{url: "sqlite:///{store}"}}
 auth: {{tokens: [{{name: app, token: {token}}}]}}
+images: {{allow_private: [127.0.0.1]}}
 """
 
 
@@ -135,7 +145,16 @@ class Nineteen:
 
 @contextmanager
 def nineteen(home: Path) -> Iterator[Nineteen]:
-    """Runs both until the block ends; no key of any provider may be left in the process's log."""
-    with far_end() as far, serving(home, nineteen_yaml(far.url)) as ringside:
+    """Runs both until the block ends; no key of a provider may stand in the metrics or the log."""
+    port = _free_port()
+    with far_end() as far, serving(home, nineteen_yaml(far.url, port)) as ringside:
         yield Nineteen(ringside, far)
-        assert MARK not in ringside.log.read_text()
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
+        assert "ringside_upstream_requests_total" in metrics.text
+        assert MARK not in metrics.text + ringside.log.read_text()
+
+
+def _free_port() -> int:
+    with socket.socket() as given:
+        given.bind(("127.0.0.1", 0))
+        return int(given.getsockname()[1])

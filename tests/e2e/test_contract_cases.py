@@ -1,10 +1,7 @@
 """The contract, case by case, at all nineteen providers: each case as its own wire tells it."""
 
-import base64
 import contextlib
 import json
-import math
-import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -357,77 +354,6 @@ async def test_the_usage_is_the_providers_to_the_token(
     totals = ("prompt_tokens", "completion_tokens", "total_tokens")
     usage = chunks[-1]["usage"]
     assert {key: usage[key] for key in totals} == {key: expected[key] for key in totals}
-
-
-VECTORS: Final = [[1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]
-EMBEDDING_MODELS: Final = {
-    "bedrock": "amazon.titan-embed-text-v2:0",
-    "cohere": "embed-v4.0",
-    "google": "gemini-embedding-001",
-    "huggingface": "BAAI/bge-m3",
-    "ollama": "nomic-embed-text",
-    "perplexity": "pplx-embed-v1-4b",
-}
-
-
-SILENT: Final = {"google", "huggingface"}
-"""Whose answers need not say what they consumed: it is estimated."""
-
-
-def embedded(provider: str) -> list[tuple[bytes, str]]:
-    """Two vectors on the provider's wire, as its documentation shows them."""
-    encoded = [base64.b64encode(struct.pack("3b", *map(int, v))).decode() for v in VECTORS]
-    own: dict[str, list[Any]] = {
-        "cohere": [
-            {"embeddings": {"float": VECTORS}, "meta": {"billed_units": {"input_tokens": 7}}}
-        ],
-        "google": [{"embeddings": [{"values": vector} for vector in VECTORS]}],
-        "huggingface": [VECTORS],
-        "ollama": [{"embeddings": VECTORS, "prompt_eval_count": 7}],
-        "bedrock": [
-            {"embedding": vector, "inputTextTokenCount": count}
-            for vector, count in zip(VECTORS, (3, 4), strict=True)
-        ],
-    }
-    rows = encoded if provider == "perplexity" else VECTORS
-    openais = {
-        "object": "list",
-        "data": [{"object": "embedding", "index": i, "embedding": v} for i, v in enumerate(rows)],
-        "model": "m",
-        "usage": {"prompt_tokens": 7, "total_tokens": 7},
-    }
-    bodies = own.get(provider, [openais])
-    return [(json.dumps(body).encode(), "application/json") for body in bodies]
-
-
-def floats(vector: Any) -> list[float]:
-    """A vector in either encoding."""
-    if isinstance(vector, str):
-        raw = base64.b64decode(vector, validate=True)
-        return list(struct.unpack(f"<{len(raw) // 4}f", raw))
-    return [float(value) for value in vector]
-
-
-@pytest.mark.parametrize("encoding", ["float", "base64"])
-@pytest.mark.parametrize("provider", [n for n in TYPICAL_MODELS if PROVIDERS[n].has_embeddings])
-async def test_embeddings_are_openais_whoever_makes_them(
-    provider: str, encoding: str, proxy: Proxy
-) -> None:
-    """The vectors come in the order of the inputs, in the encoding asked for, with the usage."""
-    proxy.answers(provider, *embedded(provider))
-    model = EMBEDDING_MODELS.get(provider, "text-embedding-3-small")
-    body = {"model": f"fc:{provider}/{model}", "input": ["a", "b"], "encoding_format": encoding}
-
-    answer = await proxy.call("/v1/embeddings", body)
-
-    rows = answer["data"]
-    assert [row["index"] for row in rows] == [0, 1]
-    assert [floats(row["embedding"]) for row in rows] == VECTORS
-    if not PROVIDERS[provider].speaks_openai:
-        assert isinstance(rows[0]["embedding"], str) is (encoding == "base64")
-    counted = answer["usage"]["prompt_tokens"]
-    assert counted > 0 if provider in SILENT else counted == 7
-    assert all(math.isfinite(value) for row in rows for value in floats(row["embedding"]))
 
 
 @pytest.mark.parametrize("keeps_tools", [True, False], ids=["tools", "no-tools"])

@@ -43,6 +43,7 @@ MEANINGS = [
     (400, openai(code="context_length_exceeded"), ProviderRejectedError, "context_length_exceeded", False),
     (403, openai("prompt + max_tokens exceeds context length"), ProviderRejectedError, "context_length_exceeded", False),
     (413, openai("The prompt is too long."), ProviderRejectedError, "context_length_exceeded", False),
+    (400, {"message": "too many tokens: 9000 of 8000"}, ProviderRejectedError, "context_length_exceeded", False),
     (400, openai(code="content_policy_violation"), ProviderRejectedError, "content_policy_violation", False),
     (400, openai(code="content_filter"), ProviderRejectedError, "content_policy_violation", False),
     (404, openai("The model `x` does not exist", code="model_not_found"), ProviderRejectedError, "model_not_found", False),

@@ -44,6 +44,7 @@ CALL = {"id": "call_1", "type": "function", "function": {"name": "f", "arguments
 CALLED = {"role": "assistant", "content": None, "tool_calls": [CALL]}
 RESULT = {"role": "tool", "tool_call_id": "call_1", "content": "22C"}
 JSON_OBJECT = {"type": "json_object"}
+IMAGE = {"type": "image_url", "image_url": {"url": "https://x"}}
 
 
 def built(name: str, model: str, messages: Any = None, **params: Any) -> HTTPRequest:
@@ -276,6 +277,12 @@ MISTRAL_CALL = {**CALL, "id": "JVzE51NB8"}
             [USER, {"role": "assistant", "content": "Hi"}, USER],
             [USER, {"role": "assistant", "content": "Hi"}, USER],
             id="reasoning is not owed without calls",
+        ),
+        pytest.param(
+            "together",
+            [{"role": "user", "content": [IMAGE | {"image_url": {"url": "https://x", "detail": "low"}}]}],
+            [{"role": "user", "content": [IMAGE]}],
+            id="no detail of an image where it is not known",
         ),
         pytest.param(
             "fireworks",

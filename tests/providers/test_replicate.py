@@ -150,6 +150,23 @@ def test_effort_is_in_the_models_words(effort, expected):
     assert inputs("openai/gpt-5-mini", reasoning_effort=effort)["reasoning_effort"] == expected
 
 
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({"thinking": {"type": "enabled", "budget_tokens": 2048}}, "low"),
+        ({"thinking": {"type": "disabled"}}, "minimal"),
+        ({"thinking_budget": 30_000}, "high"),
+    ],
+)
+def test_budget_of_thinking_becomes_an_effort(wish, expected):
+    """The model knows words for it alone; what became one is not called dropped."""
+    request = CompletionRequest(model="openai/gpt-5-mini", messages=HI, params=wish)
+    built = REPLICATE.build_request(request, CREDENTIALS)
+
+    assert orjson.loads(built.body)["input"]["reasoning_effort"] == expected
+    assert built.dropped_params == ()
+
+
 def test_what_is_not_sent_is_named():
     """By OpenAI's names; the caller's end-customer is nobody's business."""
     request = built(

@@ -201,6 +201,7 @@ RULES: Final[dict[str, ChatRules]] = {
         | {"top_k", "min_p", "top_a", "repetition_penalty", "seed", "logit_bias", "verbosity"}
         | {"service_tier", "user", "metadata"},
         types="openrouter.components:ChatRequest",
+        untyped=frozenset({"verbosity"}),
         message_fields=MESSAGE | {"reasoning", "reasoning_details"},
         developer=("openai/", "anthropic/"),
         takes_cache_control=True,

@@ -7,10 +7,11 @@ otherwise. It lives in a thread of its own, because the proxy that calls it is a
 import asyncio
 import json
 import threading
+from base64 import b64decode
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiohttp import web
 
@@ -21,7 +22,11 @@ from tests.vendors.judges import JUDGES
 Answer = tuple[bytes, str]
 """The body of a 200, and its content type."""
 Said = Answer | Reply | Callable[[Asked], Answer | Reply]
-BODY_BYTES_MAX = 64 * 1024 * 1024
+BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+PIXEL: Final = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
+)
+"""A whole image, of one red pixel."""
 
 
 def key_of(vendor: str) -> str:
@@ -47,13 +52,21 @@ class FarEnd:
         self.queues: dict[str, deque[Said]] = {}
         self.received: dict[str, list[Received]] = {}
         self.refused: list[tuple[str, str, Any]] = []
+        self.images_served = 0
         self.forget()
 
     def forget(self) -> None:
         """As if nothing had been asked or scripted."""
         self.queues.clear()
         self.refused.clear()
+        self.images_served = 0
         self.received.update({vendor: [] for vendor in JUDGES})
+
+    async def image(self, request: web.Request) -> web.Response:
+        """A red pixel, for those that fetch what they are shown."""
+        del request
+        self.images_served += 1
+        return web.Response(body=PIXEL, content_type="image/png")
 
     async def answer(self, request: web.Request) -> web.Response:
         """What the vendor in the path says to the call."""
@@ -97,6 +110,7 @@ def far_end() -> Iterator[FarEnd]:
 def _serve(far: FarEnd, started: threading.Event, loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     app = web.Application(client_max_size=BODY_BYTES_MAX)
+    app.router.add_get("/red.png", far.image)
     app.router.add_route("*", "/{vendor}/{path:.*}", far.answer)
     runner = web.AppRunner(app, shutdown_timeout=0)
     loop.run_until_complete(runner.setup())

@@ -49,7 +49,7 @@ def _huggingface(asked: Asked, key: str) -> None:
 
 
 JUDGES: Final[dict[str, Judge]] = {
-    **{vendor: _chat(vendor) for vendor in RULES},
+    **{vendor: _chat(vendor) for vendor in RULES if vendor != "huggingface"},
     "huggingface": _huggingface,
     "xai": _responses("xai"),
     "perplexity": _responses("perplexity"),

@@ -1,0 +1,156 @@
+"""Function calls, the same at all that can call: one, several, one only, two rounds, every choice."""
+
+import json
+from typing import Any, Final
+
+import pytest
+
+from ringside_proxy.services.compatibility import TYPICAL_MODELS
+from tests.conformance.stream import check_chat_stream
+from tests.e2e.nineteen import CAN_CALL, CHAT, Proxy, calls_of, last_run, model_of
+from tests.vendors.speech import WORDS, Call, Say
+from tests.vendors.wires import says
+
+OUTPUT: Final = "12 degrees, says the station"
+QUESTION: Final = [{"role": "user", "content": "How is the weather in Bern, and what time is it?"}]
+TOOLS: Final = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}}
+    for name in ("get_weather", "get_time")
+]
+ONE: Final = (Call("call_a1b2c3", "get_weather", '{"city": "Bern"}'),)
+LATER: Final = (Call("call_g7h8i9", "get_weather", '{"city": "Thun"}'),)
+TWO: Final = (*ONE, Call("call_d4e5f6", "get_time", '{"zone": "CET"}'))
+
+
+def told(calls: list[Any]) -> list[tuple[str, Any]]:
+    """Names and arguments of calls in OpenAI's shape."""
+    functions = [call["function"] for call in calls]
+    return [(function["name"], json.loads(function["arguments"])) for function in functions]
+
+
+def meant(calls: tuple[Call, ...]) -> list[tuple[str, Any]]:
+    return [(call.name, json.loads(call.arguments)) for call in calls]
+
+
+def gathered(chunks: list[Any]) -> list[Any]:
+    """The calls of a streamed chat, put together from their pieces."""
+    calls: list[Any] = []
+    for chunk in chunks:
+        for piece in [p for c in chunk["choices"] for p in c["delta"].get("tool_calls") or ()]:
+            if piece["index"] == len(calls):
+                calls.append({"id": piece["id"], "function": {**piece["function"]}})
+            else:
+                assert "id" not in piece
+                calls[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
+    return calls
+
+
+@pytest.mark.parametrize("calls", [ONE, TWO], ids=["one", "parallel"])
+@pytest.mark.parametrize("provider", CAN_CALL)
+async def test_calls_come_out_of_a_chat(
+    provider: str, calls: tuple[Call, ...], proxy: Proxy
+) -> None:
+    """Plain and streamed alike: dense indexes, one id each that is sent once, arguments as JSON."""
+    proxy.answers(provider, says(provider, Say("", calls)))
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": TOOLS}
+
+    plain = await proxy.call(CHAT, body)
+    chunks = check_chat_stream(await proxy.post(CHAT, body | {"stream": True}))
+
+    [choice] = plain["choices"]
+    assert told(choice["message"]["tool_calls"]) == meant(calls)
+    assert choice["finish_reason"] == "tool_calls"
+    assert told(gathered(chunks)) == meant(calls)
+    ids = [call["id"] for call in gathered(chunks)]
+    assert len({*ids}) == len(ids)
+    reasons = [c["finish_reason"] for chunk in chunks for c in chunk["choices"]]
+    assert [reason for reason in reasons if reason] == ["tool_calls"]
+
+
+@pytest.mark.parametrize("provider", CAN_CALL)
+async def test_a_run_goes_on_over_two_rounds_of_calls(provider: str, proxy: Proxy) -> None:
+    """Two calls at once, then one, then words: every output reaches the model on its own wire."""
+    answers = (Say("Let me look.", TWO), Say("", LATER), WORDS)
+    proxy.answers(provider, *(says(provider, answer) for answer in answers))
+
+    first = last_run(await proxy.run(provider, tools=TOOLS))
+    second = last_run(await proxy.submit(first, OUTPUT))
+    events = await proxy.submit(second, OUTPUT)
+
+    assert told(calls_of(first)) == meant(TWO)
+    assert told(calls_of(second)) == meant(LATER)
+    run = last_run(events)
+    assert run["status"] == "completed", run["last_error"]
+    assert run["usage"]["prompt_tokens"] == sum(answer.count.read for answer in answers)
+    assert len(proxy.sent(provider)) == len(answers)
+
+
+@pytest.mark.parametrize("provider", CAN_CALL)
+async def test_a_chat_goes_on_over_two_rounds_of_calls(provider: str, proxy: Proxy) -> None:
+    """A caller that keeps the history itself gives back what it was given, and that is taken."""
+    answers = (Say("", TWO), Say("", LATER), WORDS)
+    proxy.answers(provider, *(says(provider, answer) for answer in answers))
+    messages: list[Any] = [*QUESTION]
+
+    for _ in answers:
+        body = {"model": model_of(provider), "messages": messages, "tools": TOOLS}
+        answer = (await proxy.call(CHAT, body))["choices"][0]["message"]
+        messages.append({k: v for k, v in answer.items() if k in ("role", "content", "tool_calls")})
+        messages += [
+            {"role": "tool", "tool_call_id": call["id"], "content": OUTPUT}
+            for call in answer.get("tool_calls") or ()
+        ]
+
+    assert messages[-1]["content"] == WORDS.text
+
+
+@pytest.mark.parametrize("provider", CAN_CALL)
+async def test_one_call_only_is_one_call_only(provider: str, proxy: Proxy) -> None:
+    """Also from a model that calls twice all the same, and the next round knows of one."""
+    proxy.answers(provider, says(provider, Say("", TWO)), says(provider, WORDS))
+    fields = {"tools": TOOLS, "parallel_tool_calls": False}
+    body = {"model": model_of(provider), "messages": QUESTION, **fields}
+
+    waiting = last_run(await proxy.run(provider, **fields))
+    run = last_run(await proxy.submit(waiting, OUTPUT))
+    proxy.answers(provider, says(provider, Say("", TWO)))
+    plain = await proxy.call(CHAT, body)
+
+    assert told(calls_of(waiting)) == meant(ONE)
+    assert run["status"] == "completed", run["last_error"]
+    assert told(plain["choices"][0]["message"]["tool_calls"]) == meant(ONE)
+
+
+@pytest.mark.parametrize("choice", ["required", "named"])
+@pytest.mark.parametrize("provider", CAN_CALL)
+async def test_a_choice_that_is_never_heeded_is_an_error(
+    provider: str, choice: str, proxy: Proxy
+) -> None:
+    """A forced call is never dropped: where it is made up for, words are asked again, twice at most."""
+    proxy.answers(provider, says(provider, WORDS))
+    named = {"type": "function", "function": {"name": "get_time"}}
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": TOOLS}
+    body |= {"tool_choice": named if choice == "named" else choice}
+
+    answer = json.loads(await proxy.anyhow(CHAT, body))
+
+    asked = len(proxy.sent(provider))
+    if "error" in answer:
+        assert answer["error"]["code"] == "response_schema_validation_failed"
+        assert asked == 1 + 2
+    else:  # the vendor forces it by itself: that it did not is the vendor's own breach
+        assert asked == 1
+        sent = json.dumps(proxy.sent(provider)[0])
+        assert "get_time" in sent
+        assert "tool_choice" in sent or "toolChoice" in sent or "functionCallingConfig" in sent
+
+
+@pytest.mark.parametrize("provider", [name for name in TYPICAL_MODELS if name not in CAN_CALL])
+async def test_tools_are_refused_where_nothing_can_call(provider: str, proxy: Proxy) -> None:
+    """By us, with a word on what to do, before the vendor is asked."""
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": TOOLS}
+
+    refused = await proxy.call(CHAT, body, status=400)
+
+    assert refused["error"]["code"] == "unsupported_parameter"
+    assert not proxy.sent(provider)
