@@ -85,6 +85,22 @@ class Period:
 
 
 @dataclass(frozen=True)
+class Money:
+    """What there is for a call: of the customer's month, and in the wallet; None: no limit."""
+
+    day: str
+    month: Period | None
+    cap: int | None
+    left: int | None
+    credit: int | None
+
+    @property
+    def limits(self) -> list[int]:
+        """What limits the call."""
+        return [limit for limit in (self.left, self.credit) if limit is not None]
+
+
+@dataclass(frozen=True)
 class Held:
     """A call that is out."""
 
@@ -176,6 +192,47 @@ class Ledger:
 
     def reserve(self, hold_id: str, wish: Wish, terms: Terms) -> Held | str:
         """The call goes out; or the name of the error that forbids it."""
+        money = self._money(wish, terms)
+        if isinstance(money, str):
+            return money
+        limits = money.limits
+        limit = affordable(wish, max(min(limits), 0), terms) if limits else wish.wanted
+        amount = 0 if wish.prices is None else charge_bound(wish, limit, terms)
+        lack = self._lack(wish, money, amount)
+        if lack is not None:
+            return lack
+        day, month, cap = money.day, money.month, money.cap
+        held = Held(wish, terms, day, amount, limit if limits else None, terms.has_wallet)
+        self.holds[hold_id] = held
+        if month is not None:
+            month.reserved += amount
+            month.ceiling = None if cap is None else max(cap, month.total)
+            assert cap is None or not amount or month.total <= cap
+        if terms.has_wallet:
+            self.wallet_reserved += amount
+            assert not amount or self.wallet_reserved <= self.balance
+        return held
+
+    def standing(self, wish: Wish, terms: Terms) -> tuple[str | None, int | None]:
+        """The error that would forbid the least of such calls, and what the customer has left."""
+        money = self._money(wish, terms)
+        if isinstance(money, str):
+            return money, self._left_if_unpriced(wish, terms, money)
+        amount = 0
+        if money.limits and wish.prices is not None:
+            amount = terms.with_markup(wish.prices.bound(0, wish.least))
+        return self._lack(wish, money, amount), money.left
+
+    def _left_if_unpriced(self, wish: Wish, terms: Terms, error: str) -> int | None:
+        """A model without a price is no reason not to say what is left; a wrong clock is."""
+        if error != "ModelPriceUnknownError" or wish.customer is None:
+            return None
+        cap = self.cap(wish.customer, terms)
+        total = self.period(wish.customer, self.booking_day()[0][:7]).total
+        return None if cap is None else cap - total
+
+    def _money(self, wish: Wish, terms: Terms) -> "Money | str":
+        """What there is for the call; or the name of the error whatever it costs."""
         if wish.customer is not None:
             self.introduce(wish.customer)
         cap = None if wish.customer is None else self.cap(wish.customer, terms)
@@ -187,29 +244,22 @@ class Ledger:
             return "ClockJumpError"
         month = None if wish.customer is None else self.period(wish.customer, day[:7])
         left = None if cap is None or month is None else cap - month.total
-        limits = [limit for limit in (left, credit) if limit is not None]
-        if limits and wish.prices is None and not terms.may_be_unpriced:
+        money = Money(day, month, cap, left, credit)
+        if money.limits and wish.prices is None and not terms.may_be_unpriced:
             return "ModelPriceUnknownError"
-        limit = affordable(wish, max(min(limits), 0), terms) if limits else wish.wanted
-        amount = 0 if wish.prices is None else charge_bound(wish, limit, terms)
-        if wish.customer and left is not None and amount > max(left, 0):
-            self.tell("customer.budget_exceeded", wish.customer, day[:7], cap)
+        return money
+
+    def _lack(self, wish: Wish, money: "Money", amount: int) -> str | None:
+        """The name of the error if there is less than `amount`, once told."""
+        if wish.customer and money.left is not None and amount > max(money.left, 0):
+            self.tell("customer.budget_exceeded", wish.customer, money.day[:7], money.cap)
             return "CustomerBudgetExceededError"
-        if credit is not None and amount > max(credit, 0):
+        if money.credit is not None and amount > max(money.credit, 0):
             if not self.is_exhausted:
                 self.tell("wallet.exhausted", "wallet")
             self.is_exhausted = True
             return "WalletExhaustedError"
-        held = Held(wish, terms, day, amount, limit if limits else None, terms.has_wallet)
-        self.holds[hold_id] = held
-        if month is not None:
-            month.reserved += amount
-            month.ceiling = None if cap is None else max(cap, month.total)
-            assert cap is None or not amount or month.total <= cap
-        if terms.has_wallet:
-            self.wallet_reserved += amount
-            assert not amount or self.wallet_reserved <= self.balance
-        return held
+        return None
 
     def release(self, hold_id: str) -> Held | None:
         """The call is over: what was held is free again. None if it was over before."""

@@ -14,8 +14,15 @@ from ringside_proxy.domain.ledger import Call
 from ringside_proxy.domain.pricing import Price, Rates, Tier
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.settings.money import BudgetSettings, CustomerBudgetSettings, WalletSettings
-from ringside_proxy.store import accounts, customers, ledger, usage_reports, wallet
-from ringside_proxy.store.ledger import Ask, Hold
+from ringside_proxy.store import (
+    accounts,
+    customers,
+    ledger,
+    ledger_clock,
+    usage_reports,
+    wallet,
+)
+from ringside_proxy.store.ledger import Ask, Closing, Hold
 from ringside_proxy.store.usage import Consumed
 from ringside_proxy.store.usage_reports import ReportQuery
 from tests.store import ledger_model as model
@@ -120,6 +127,18 @@ def terms_of(terms):
     )
 
 
+def call_of(wish):
+    """Whose call it is."""
+    return Call(
+        kind="run",
+        model=f"fc:test/{PRICES.index(wish.prices)}",
+        requested_model="slot:any",
+        provider="test",
+        token="tok_1",
+        customer=wish.customer,
+    )
+
+
 class LedgerLife(RuleBasedStateMachine):
     """Everything that can happen to money, whether or not it makes sense at the time."""
 
@@ -143,20 +162,31 @@ class LedgerLife(RuleBasedStateMachine):
     @rule(wish=WISHES)
     def reserve(self, wish):
         """A call wants to go out."""
+        self.ask(wish, self.terms)
+
+    @precondition(lambda self: self.has_calls)
+    @rule(wish=WISHES, number=picks, share=st.none() | shares)
+    def reserve_after(self, wish, number, share):
+        """A further attempt: in one transaction the one before is booked or void, even if it was."""
+        hold_id = self.pick(number)
+        held = self.model.holds.get(hold_id)
+        terms = self.terms if held is None else held.terms
+        if share is None:
+            self.model.release(hold_id)
+            self.ask(wish, terms, Closing(hold_id=hold_id, consumed=None))
+            return
+        tokens, charged, consumed = self.used_by(hold_id, 1, share)
+        self.model.settle(hold_id, *tokens, charged)
+        self.ask(wish, terms, Closing(hold_id=hold_id, consumed=consumed))
+
+    def ask(self, wish, terms, before=None):
+        """`ledger.reserve`, beside the model."""
         hold_id = self.store.new_id("hold")
-        expected = self.model.reserve(hold_id, wish, self.terms)
-        call = Call(
-            kind="run",
-            model=f"fc:test/{PRICES.index(wish.prices)}",
-            requested_model="slot:any",
-            provider="test",
-            token="tok_1",
-            customer=wish.customer,
-        )
+        expected = self.model.reserve(hold_id, wish, terms)
         ask = Ask(
             hold_id=hold_id,
             boot=f"boot_{self.boot}",
-            call=call,
+            call=call_of(wish),
             price=price_of(wish.prices),
             input_tokens_max=wish.tokens_in,
             output_tokens_max=wish.wanted,
@@ -164,7 +194,7 @@ class LedgerLife(RuleBasedStateMachine):
             choices=wish.choices,
         )
 
-        got = self.store.write(ledger.reserve, ask, terms_of(self.terms))
+        got = self.store.write(ledger.reserve, ask, terms_of(terms), before)
 
         self.outcomes.add(expected if isinstance(expected, str) else "held")
         if isinstance(expected, str):
@@ -181,6 +211,18 @@ class LedgerLife(RuleBasedStateMachine):
         """Several equal calls at the same moment."""
         for _ in range(count):
             self.reserve(wish)
+
+    @rule(wish=WISHES)
+    def promise(self, wish):
+        """A run is about to be created: nothing is held, but who could not pay is refused."""
+        refusal, left = self.model.standing(wish, self.terms)
+
+        standing = self.store.write(
+            ledger.standing, call_of(wish), price_of(wish.prices), terms_of(self.terms), wish.least
+        )
+
+        assert type(standing.refusal).__name__ == (refusal or "NoneType")
+        assert standing.remaining_nano == left
 
     def pick(self, number):
         """A call that is out in this process, or one that is over."""
@@ -206,7 +248,16 @@ class LedgerLife(RuleBasedStateMachine):
         self.end(out[number % len(out)], share_in, share_out)
 
     def end(self, hold_id, share_in, share_out):
-        """`ledger.settle`, beside the model; the call used no more than it was held for."""
+        """`ledger.settle`, beside the model."""
+        held = self.model.holds.get(hold_id)
+        terms = self.terms if held is None else held.terms
+        tokens, charged, consumed = self.used_by(hold_id, share_in, share_out)
+        expected = self.model.settle(hold_id, *tokens, charged)
+
+        assert self.store.write(ledger.settle, hold_id, consumed, terms_of(terms)) == expected
+
+    def used_by(self, hold_id, share_in, share_out):
+        """What a call used of what it was held for, and never more; of one that is over, nothing."""
         held = self.model.holds.get(hold_id)
         wish = model.Wish("a", None, 0, 0, 0, 1) if held is None else held.wish
         terms = model.Terms() if held is None else held.terms
@@ -217,13 +268,13 @@ class LedgerLife(RuleBasedStateMachine):
         markup = None if cost is None else terms.with_markup(cost) - cost
         charged = (cost or 0) + (markup or 0)
         assert held is None or charged <= held.amount
-        expected = self.model.settle(hold_id, tokens_in, tokens_out, charged)
-        used = TokenUsage(input_tokens=tokens_in, output_tokens=tokens_out)
         consumed = Consumed(
-            usage=used, provider_cost_nano=cost, markup_nano=markup, price_source="test"
+            usage=TokenUsage(input_tokens=tokens_in, output_tokens=tokens_out),
+            provider_cost_nano=cost,
+            markup_nano=markup,
+            price_source="test",
         )
-
-        assert self.store.write(ledger.settle, hold_id, consumed, terms_of(terms)) == expected
+        return (tokens_in, tokens_out), charged, consumed
 
     @precondition(lambda self: self.has_calls)
     @rule(number=picks)
@@ -320,7 +371,7 @@ class LedgerLife(RuleBasedStateMachine):
         """The time is noted, as it is now and then."""
         expected = self.model.see(is_trusted=is_trusted)
 
-        assert self.store.write(ledger.see_clock, is_trusted=is_trusted) == expected
+        assert self.store.write(ledger_clock.see, is_trusted=is_trusted) == expected
 
     # -- what always holds
 
@@ -469,6 +520,8 @@ def long_life(seed):
     happenings = [
         *[lambda: life.reserve(wish())] * 4,
         lambda: life.reserve_at_once(wish(), 3),
+        lambda: life.has_calls and life.reserve_after(wish(), some(range(99)), some([None, 0.5])),
+        lambda: life.promise(wish()),
         *[lambda: is_out() and life.settle_one_that_is_out(some(range(9)), 1, some([0, 0.5, 1]))]
         * 3,
         lambda: life.has_calls and life.settle(some(range(99)), 1, 1),
