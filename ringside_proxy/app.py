@@ -165,7 +165,8 @@ async def _assemble(
 ) -> Proxy:
     """Build the services, recover what a dead process left, start what works in the background."""
     settings = snapshot.settings
-    idempotency = Idempotency(db, new_id("boot"))
+    boot = new_id("boot")
+    idempotency = Idempotency(db, boot)
     tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
     tokens.load(settings.auth.tokens)
     stack.push_async_callback(tokens.save_uses)
@@ -175,7 +176,7 @@ async def _assemble(
     executor = RunExecutor(db, answers, new_id, clock)
     woken = asyncio.Event()
     shield = Shield()
-    books = Ledger(db, new_id, clock, metrics, shield, new_id("boot"))
+    books = Ledger(db, new_id, clock, metrics, shield, boot)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics, books)
     runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
     traffic = middleware.Traffic()

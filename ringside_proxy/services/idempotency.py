@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from ringside_proxy.domain.errors import RingsideError, UnavailableError
 from ringside_proxy.domain.idempotency import Answer, Earlier
+from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import idempotency
 from ringside_proxy.store.db import Database
 from ringside_proxy.telemetry import fields
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 UNHEARD_MAX: Final = 16
 """How many requests may be worked on although their clients have left."""
-STORE_RETRY_S: Final = 1.0
 
 T = TypeVar("T")
 
@@ -62,9 +62,8 @@ class Idempotency:
         """
         try:
             await self._db.write(idempotency.answered, scope, answer)
-        except UnavailableError as error:
-            logger.warning("answer waits for the store", extra=fields(code=error.code))
-            self._own(self._keep_later(scope, answer))
+        except UnavailableError:
+            self._own(until_stored(self._db, idempotency.answered, scope, answer))
 
     async def give_up(self, scope: bytes) -> None:
         """Nobody will answer the request; what it did stands."""
@@ -110,12 +109,3 @@ class Idempotency:
 
     def _heard_no_more(self, _: asyncio.Task[Any]) -> None:
         self._unheard -= 1
-
-    async def _keep_later(self, scope: bytes, answer: Answer) -> None:
-        while True:
-            await asyncio.sleep(STORE_RETRY_S)
-            try:
-                await self._db.write(idempotency.answered, scope, answer)
-            except UnavailableError:
-                continue
-            return
