@@ -39,6 +39,7 @@ from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
 from ringside_proxy.services.models import Models
 from ringside_proxy.services.prices import PriceBook, overrides
+from ringside_proxy.services.rate_limits import RateLimits
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.shield import Shield
@@ -49,7 +50,7 @@ from ringside_proxy.services.tokens import Tokens, new_token
 from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
-from ringside_proxy.store import files
+from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
 from ringside_proxy.telemetry import Metrics, fields
@@ -179,7 +180,6 @@ async def _assemble(
     books = Ledger(db, new_id, clock, metrics, shield, boot)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics, books)
     runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
-    traffic = middleware.Traffic()
     services = Services(
         db=db,
         tokens=tokens,
@@ -193,6 +193,7 @@ async def _assemble(
         customers=Customers(db),
         wallet=Wallet(db),
         idempotency=idempotency,
+        rate_limits=RateLimits(partial(_own_rates, db), clock.monotonic_s),
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,
@@ -200,7 +201,7 @@ async def _assemble(
         unready_reasons=lambda: proxy.unready_reasons(),
         body_s_max=body_s_max,
     )
-    proxy = Proxy(services, traffic)
+    proxy = Proxy(services, middleware.Traffic())
     await books.recover(snapshot, trusts_clock=os.environ.get(TRUST_CLOCK) == "1")
     await runs.recover(snapshot)
     sweeper = Sweeper(db, runs, idempotency, clock, woken, lambda: books.sweep(snapshot))
@@ -212,6 +213,10 @@ async def _assemble(
             "no token is valid yet: make one with 'ringside token new NAME', or set auth.tokens"
         )
     return proxy
+
+
+def _own_rates(db: Database, customer: str) -> dict[str, int]:
+    return db.get(customers.own_rates, customer)
 
 
 async def _router(

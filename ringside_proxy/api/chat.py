@@ -5,6 +5,7 @@ from aiohttp import web
 from ringside_proxy.api import bodies, sse
 from ringside_proxy.api.context import KEPT, REQUEST_ID, caller, customer, services, snapshot
 from ringside_proxy.api.errors import envelope_of
+from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_open_body
 from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.ledger import CallKind
@@ -22,7 +23,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     route = snapshot(request).router.route(body.model)
     call = ChatCall(
         route=route,
-        meter=_meter(request, "chat.completion", route, body),
+        meter=await _meter(request, "chat.completion", route, body, _output_tokens(body)),
         messages=params.pop("messages"),
         params=params,
         request_id=request[REQUEST_ID],
@@ -39,29 +40,35 @@ async def create_embeddings(request: web.Request) -> web.Response:
     """POST /v1/embeddings."""
     body, params = await read_open_body(request, bodies.Embeddings)
     route = snapshot(request).router.route(body.model)
-    meter = _meter(request, "embedding", route, body)
+    meter = await _meter(request, "embedding", route, body, output_tokens=0)
     answer, dropped_params = await services(request).completions.embeddings(
         route, body.input, params, request[REQUEST_ID], meter
     )
     return _answer(answer, route, meter, dropped_params)
 
 
-def _meter(
+async def _meter(
     request: web.Request,
     kind: CallKind,
     route: Route,
     body: bodies.ChatCompletion | bodies.Embeddings,
+    output_tokens: int | None,
 ) -> Meter:
+    """What counts the call, once the caller's rate limits have let it in."""
+    who, whose = caller(request), customer(request, body.user)
+    admitted = await admit_call(request, whose, output_tokens)
     call = call_of(
-        kind,
-        route,
-        body.model,
-        caller(request).token_id,
-        customer=customer(request, body.user),
-        request_id=request[REQUEST_ID],
+        kind, route, body.model, who.token_id, customer=whose, request_id=request[REQUEST_ID]
     )
-    once = caller(request).once
-    return services(request).books.meter(snapshot(request), route, call, once=once)
+    return services(request).books.meter(
+        snapshot(request), route, call, once=who.once, reservation=admitted.reservation
+    )
+
+
+def _output_tokens(body: bodies.ChatCompletion) -> int | None:
+    """How many tokens all choices may have; None if the caller did not say."""
+    limit = body.max_completion_tokens or body.max_tokens
+    return None if limit is None else limit * (body.n or 1)
 
 
 async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:

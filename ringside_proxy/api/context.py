@@ -16,6 +16,7 @@ from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.live_runs import LiveRuns
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.models import Models
+from ringside_proxy.services.rate_limits import Admission, RateLimits
 from ringside_proxy.services.runs import Runs
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import Threads
@@ -41,6 +42,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     wallet: Wallet
     idempotency: Idempotency
     books: Ledger
+    rate_limits: RateLimits
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]
@@ -53,6 +55,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 SERVICES: Final = web.AppKey("services", Services)
 CALLER: Final = web.RequestKey("caller", Caller)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+ADMISSION: Final = web.RequestKey("admission", Admission)
 SNAPSHOT: Final = web.RequestKey("snapshot", Snapshot)
 KEPT: Final = web.RequestKey("kept", bytes)
 """What a stream with an Idempotency-Key is given again as; absent if it can be made again."""
@@ -70,6 +73,11 @@ def services(request: web.Request) -> Services:
 def caller(request: web.Request) -> Caller:
     """Who calls; set by the authentication."""
     return request[CALLER]
+
+
+def admission(request: web.Request) -> Admission:
+    """What the request has taken of its caller's rate limits; set after the authentication."""
+    return request[ADMISSION]
 
 
 def snapshot(request: web.Request) -> Snapshot:

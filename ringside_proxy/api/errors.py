@@ -1,5 +1,6 @@
 """Which status and type an error has on the wire: one table, looked up along the class's MRO."""
 
+from math import ceil
 from typing import Any, Final
 
 import orjson
@@ -12,6 +13,7 @@ STATUS_AND_TYPE: Final[dict[type[errors.RingsideError], tuple[int, str]]] = {
     errors.NotFoundError: (404, "invalid_request_error"),
     errors.AuthenticationError: (401, "authentication_error"),
     errors.PermissionDeniedError: (403, "permission_error"),
+    errors.RateLimitExceededError: (429, "rate_limit_error"),
     errors.BillingError: (402, "billing_error"),
     errors.CustomerExistsError: (409, "conflict_error"),
     errors.ConversationLockedError: (409, "conflict_error"),
@@ -64,7 +66,7 @@ def error_response(error: errors.RingsideError) -> web.Response:
         response.headers["x-should-retry"] = str(error.is_retryable_by_client).lower()
     if status in RETRY_AFTER_STATUSES or isinstance(error, errors.IdempotencyInProgressError):
         seconds = DEFAULT_RETRY_AFTER_S if error.retry_after_s is None else error.retry_after_s
-        response.headers["Retry-After"] = str(max(1, round(seconds)))
+        response.headers["Retry-After"] = str(max(1, ceil(seconds)))
         response.headers["retry-after-ms"] = str(max(1, round(seconds * 1000)))
     return response
 

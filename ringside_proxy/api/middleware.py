@@ -1,4 +1,4 @@
-"""What surrounds every handler: request id → metrics and log → errors → authentication."""
+"""What surrounds every handler: request id → metrics and log → errors → authentication → limits."""
 
 import asyncio
 import logging
@@ -8,7 +8,15 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from ringside_proxy.api.context import CALLER, REQUEST_ID, SERVICES, SNAPSHOT, services
+from ringside_proxy.api import rate_limits
+from ringside_proxy.api.context import (
+    ADMISSION,
+    CALLER,
+    REQUEST_ID,
+    SNAPSHOT,
+    services,
+    snapshot,
+)
 from ringside_proxy.api.errors import error_response
 from ringside_proxy.api.failures import ERROR_CODE, answer_to
 from ringside_proxy.api.idempotency import KEY_HEADER, once
@@ -100,26 +108,36 @@ async def errors_as_openai(request: web.Request, handler: Handler) -> web.Stream
 
 
 def guarded(route: Route) -> Handler:
-    """The route's handler behind the tokens that it is open to."""
+    """The route's handler behind the tokens that it is open to, and their rate limits."""
+
+    handler = rate_limits.released(route.handler)
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        if route.open_to != "everybody":
-            caller = request.app[SERVICES].tokens.authenticate(request.headers.get("Authorization"))
-            request[CALLER] = caller
-            if route.open_to == "developers":
-                require_developer(caller)
+        if route.open_to == "everybody":
+            return await route.handler(request)
+        called = services(request)
+        caller = called.tokens.authenticate(request.headers.get("Authorization"))
+        request[CALLER] = caller
+        if route.open_to == "developers":
+            require_developer(caller)
+        limits = snapshot(request).settings.rate_limits
+        admission = request[ADMISSION] = called.rate_limits.admission(caller, limits)
+        if route.is_counted:
+            admission.count()
         if request.method == "POST" and KEY_HEADER in request.headers:
-            return await once(request, route.handler, shows_secret=route.shows_secret)
-        return await route.handler(request)
+            return await once(request, handler, shows_secret=route.shows_secret)
+        return await handler(request)
 
     return handle
 
 
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
-    """The headers that OpenAI sends on everything."""
+    """The headers that OpenAI sends on everything, and those of the caller's rate limits."""
     if REQUEST_ID in request:
         elapsed_s = services(request).monotonic_s() - request[PROCESSING_STARTED]
         response.headers["x-request-id"] = request[REQUEST_ID]
         response.headers["Server"] = "ringside"
         response.headers["openai-version"] = OPENAI_VERSION
         response.headers["openai-processing-ms"] = str(round(elapsed_s * 1000))
+    if ADMISSION in request:
+        response.headers.update(rate_limits.headers(request[ADMISSION]))

@@ -27,14 +27,22 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class Route(NamedTuple):
     """One operation. `open_to` says for whom: everybody, any token, or developers.
 
-    What an answer `shows_secret` in is never stored, also not to be given again.
+    `is_free`: it does not count as a request in its caller's rate limits, as what only developers
+    may do never does: what is polled, and what ends a run. What an answer `shows_secret` in is
+    never stored, also not to be given again.
     """
 
     method: str
     path: str
     handler: Handler
     open_to: str = "tokens"
+    is_free: bool = False
     shows_secret: bool = False
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether a request counts in its caller's rate limits."""
+        return self.open_to == "tokens" and not self.is_free
 
 
 THREAD: Final = "/v1/threads/{thread_id}"
@@ -59,18 +67,18 @@ ROUTES: Final = (
     Route("POST", f"{THREAD}/messages/{{message_id}}", messages.update),
     Route("DELETE", f"{THREAD}/messages/{{message_id}}", messages.delete),
     Route("POST", f"{THREAD}/runs", runs.create),
-    Route("GET", f"{THREAD}/runs", runs.index),
-    Route("GET", RUN, runs.retrieve),
+    Route("GET", f"{THREAD}/runs", runs.index, is_free=True),
+    Route("GET", RUN, runs.retrieve, is_free=True),
     Route("POST", RUN, runs.update),
-    Route("POST", f"{RUN}/cancel", runs.cancel),
+    Route("POST", f"{RUN}/cancel", runs.cancel, is_free=True),
     Route("POST", f"{RUN}/submit_tool_outputs", runs.submit_tool_outputs),
-    Route("GET", f"{RUN}/steps", run_steps.index),
-    Route("GET", f"{RUN}/steps/{{step_id}}", run_steps.retrieve),
+    Route("GET", f"{RUN}/steps", run_steps.index, is_free=True),
+    Route("GET", f"{RUN}/steps/{{step_id}}", run_steps.retrieve, is_free=True),
     Route("POST", "/v1/chat/completions", chat.create_completion),
     Route("POST", "/v1/embeddings", chat.create_embeddings),
     Route("GET", "/v1/models", models.index),
     Route("GET", "/v1/models/{model:.+}", models.retrieve),
-    Route("GET", "/v1/compatibility", compatibility.index),
+    Route("GET", "/v1/compatibility", compatibility.index, is_free=True),
     Route("GET", "/v1/customers", customers.index, "developers"),
     Route("POST", "/v1/customers", customers.create, "developers"),
     Route("GET", CUSTOMER, customers.retrieve, "developers"),

@@ -14,6 +14,7 @@ from ringside_proxy.api.context import (
     snapshot,
 )
 from ringside_proxy.api.decode import IncludeQuery, decode_query
+from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_body, require_prefix, thread_id
 from ringside_proxy.api.threads import new_messages, new_thread
 from ringside_proxy.domain.callers import Caller
@@ -21,8 +22,9 @@ from ringside_proxy.domain.lists import ListQuery, Page
 from ringside_proxy.domain.money import usd_text
 from ringside_proxy.domain.runs import ACTIVE, Run
 from ringside_proxy.services.runs import BegunRun, RunParams
-from ringside_proxy.services.threads import NewThread
+from ringside_proxy.services.threads import NewThread, default_customer
 from ringside_proxy.store import runs, threads
+from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
 
 POLL_AFTER_MS: Final = "300"
@@ -84,14 +86,18 @@ async def cancel(request: web.Request) -> web.Response:
 async def submit_tool_outputs(request: web.Request) -> web.StreamResponse:
     """POST /v1/threads/{thread_id}/runs/{run_id}/submit_tool_outputs."""
     body = await read_body(request, bodies.SubmitToolOutputs)
+    run_id = request.match_info["run_id"]
+    run = services(request).db.get(_record, caller(request), thread_id(request), run_id)
+    admitted = await admit_call(request, run.customer, run.settings.call_max_tokens)
     begun = await services(request).runs.submit_tool_outputs(
         caller(request),
         snapshot(request),
         thread_id(request),
-        request.match_info["run_id"],
+        run_id,
         [(output.tool_call_id, output.output or "") for output in body.tool_outputs],
         is_streamed=bool(body.stream),
         request_id=request[REQUEST_ID],
+        admission=admitted,
     )
     return await _answer(request, begun, is_streamed=bool(body.stream))
 
@@ -106,6 +112,7 @@ async def index(request: web.Request) -> web.Response:
 async def _begin(
     request: web.Request, thread: str | NewThread, params: RunParams, *, is_streamed: bool
 ) -> web.StreamResponse:
+    admitted = await admit_call(request, _customer_of(request, thread, params), _output(params))
     begun = await services(request).runs.create(
         caller(request),
         snapshot(request),
@@ -113,6 +120,7 @@ async def _begin(
         params,
         is_streamed=is_streamed,
         request_id=request[REQUEST_ID],
+        admission=admitted,
     )
     return await _answer(request, begun, is_streamed=is_streamed)
 
@@ -180,8 +188,31 @@ def _overrides(body: bodies.RunOptions, reasoning_effort: str | None) -> dict[st
     return {name: value for name, value in given.items() if value is not None}
 
 
+def _customer_of(request: web.Request, thread: str | NewThread, params: RunParams) -> str | None:
+    """Whom the run will be attributed to."""
+    who = caller(request)
+    named = who.customer or params.customer
+    if named is not None:
+        return named
+    if isinstance(thread, NewThread):
+        return default_customer(who, thread)
+    return services(request).db.get(threads.get, thread, who).customer
+
+
+def _output(params: RunParams) -> int | None:
+    limits = (
+        params.overrides.get("call_max_tokens"),
+        params.overrides.get("max_completion_tokens"),
+    )
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
 def _run(tx: Tx, who: Caller, found: str, run_id: str) -> Run:
-    return runs.wire_object(tx, runs.get(tx, threads.get(tx, found, who), run_id))
+    return runs.wire_object(tx, _record(tx, who, found, run_id))
+
+
+def _record(tx: Tx, who: Caller, found: str, run_id: str) -> RunRecord:
+    return runs.get(tx, threads.get(tx, found, who), run_id)
 
 
 def _page(tx: Tx, who: Caller, found: str, query: ListQuery) -> Page[Run]:

@@ -3,10 +3,17 @@
 from aiohttp import web
 
 from ringside_proxy.api import bodies, decode_domain
-from ringside_proxy.api.context import caller, customer, json_response, services, snapshot
+from ringside_proxy.api.context import (
+    admission,
+    caller,
+    customer,
+    json_response,
+    services,
+    snapshot,
+)
 from ringside_proxy.api.decode import ThreadListQuery, decode_query
 from ringside_proxy.api.request import read_body, thread_id
-from ringside_proxy.services.threads import NewMessage, NewThread
+from ringside_proxy.services.threads import NewMessage, NewThread, default_customer
 from ringside_proxy.store import threads as store
 
 
@@ -14,6 +21,7 @@ async def create(request: web.Request) -> web.Response:
     """POST /v1/threads."""
     body = await read_body(request, bodies.CreateThread)
     new = new_thread(request, body)
+    admission(request).attribute(default_customer(caller(request), new))
     limit = snapshot(request).settings.runs.max_messages_per_thread
     return json_response(await services(request).threads.create(caller(request), new, limit))
 

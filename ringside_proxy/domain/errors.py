@@ -13,6 +13,8 @@
     ├── AuthenticationError
     ├── PermissionDeniedError
     ├── ResponseSchemaValidationFailedError   the model's answer is not what was asked for
+    ├── RateLimitExceededError         one of our limits: too much for a minute, too many runs
+    │   └── CallTooLargeError          more tokens than a whole minute's limit
     ├── BillingError
     │   ├── CustomerBudgetExceededError    the customer's cap would be passed
     │   └── WalletExhaustedError
@@ -143,6 +145,18 @@ class ResponseSchemaValidationFailedError(RingsideError):
     def __init__(self, message: str, *, content: str) -> None:
         super().__init__(message, param="response_format")
         self.content = content
+
+
+class RateLimitExceededError(RingsideError):
+    """The caller asks for more than one of its limits lets it have now."""
+
+    default_code = "rate_limit_exceeded"
+
+
+class CallTooLargeError(RateLimitExceededError):
+    """The call needs more tokens than its limit has in a whole minute: waiting does not help."""
+
+    is_retryable_by_client = False
 
 
 class BillingError(RingsideError):

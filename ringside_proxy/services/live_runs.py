@@ -28,6 +28,7 @@ from ringside_proxy.services import run_executor
 from ringside_proxy.services.event_channel import EventChannel
 from ringside_proxy.services.metering import Ledger, Meter, call_of_run
 from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.run_events import ended_events, started_events, unstarted_events
 from ringside_proxy.services.run_executor import ModelCall, RunExecutor
 from ringside_proxy.services.run_transactions import Ended, Ending, finish, start
@@ -143,9 +144,11 @@ class LiveRuns:
         *,
         is_streamed: bool,
         request_id: str | None = None,
+        reservation: Reservation | None = None,
     ) -> LiveRun:
         """Begin the run's model work in a task of its own."""
-        meter = self._books.meter(snapshot, route, call_of_run(run, route, request_id))
+        call = call_of_run(run, route, request_id)
+        meter = self._books.meter(snapshot, route, call, reservation=reservation)
         live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
         self._live[run.id] = live
         self.idle.clear()
@@ -174,6 +177,7 @@ class LiveRuns:
             await self._give_up(live)
         finally:
             self._forget(live)
+            live.meter.end()
             if live.channel is not None:
                 await live.channel.close()
 

@@ -31,6 +31,7 @@ from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
 from ringside_proxy.providers.types import CompletionRequest
 from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.until_stored import until_stored
@@ -78,14 +79,21 @@ class Ledger:
         """The clock is far ahead of everything stored: no budget is opened by it."""
 
     def meter(
-        self, snapshot: Snapshot, route: Route, call: Call, *, once: bytes | None = None
+        self,
+        snapshot: Snapshot,
+        route: Route,
+        call: Call,
+        *,
+        once: bytes | None = None,
+        reservation: Reservation | None = None,
     ) -> "Meter":
         """A meter for a call on `route`, under the configuration that it began with.
 
-        `once`: see `Caller`; that the call went out is noted with its hold.
+        `once`: see `Caller`; that the call went out is noted with its hold. `reservation` is told
+        what each attempt consumed.
         """
         price = snapshot.prices.find(route.ref, self.clock.now_ms())
-        return Meter(self, terms_of(snapshot), price, route, call, once)
+        return Meter(self, terms_of(snapshot), price, route, call, once, reservation)
 
     async def recover(self, snapshot: Snapshot, *, trusts_clock: bool = False) -> None:
         """Book what calls of dead processes may have consumed. Runs before anything is served."""
@@ -142,8 +150,10 @@ class Meter:
         route: Route,
         call: Call,
         once: bytes | None,
+        reservation: Reservation | None,
     ) -> None:
         self._books = books
+        self._reservation = reservation
         self._price = price
         self._route = route
         self._call = call
@@ -255,6 +265,11 @@ class Meter:
         if closing is not None:
             await self._books.shield.finish(self._written(closing))
 
+    def end(self) -> None:
+        """No further attempt is made: what the call still holds of rate limits is free again."""
+        if self._reservation is not None:
+            self._reservation.close()
+
     async def _written(self, closing: Closing) -> None:
         await until_stored(self._books.db, ledger.close, closing, self.terms)
 
@@ -306,6 +321,8 @@ class Meter:
         metrics = self._books.metrics
         metrics.tokens_used(provider, model, consumed.usage)
         self.used = self.used + consumed.usage
+        if self._reservation is not None:
+            self._reservation.consumed(consumed.usage.input_tokens + consumed.usage.output_tokens)
         if consumed.provider_cost_nano is None:
             self.cost_nano = None
             return

@@ -18,6 +18,7 @@ from ringside_proxy.services import threads as thread_service
 from ringside_proxy.services.live_runs import LiveRun, LiveRuns, StopReason
 from ringside_proxy.services.metering import call_of, terms_of
 from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.rate_limits import Admission
 from ringside_proxy.services.run_events import created_events, resumed_events
 from ringside_proxy.services.run_transactions import Ending, NewRun, finish
 from ringside_proxy.services.shield import Shield
@@ -94,21 +95,29 @@ class Runs:
         *,
         is_streamed: bool,
         request_id: str | None = None,
+        admission: Admission | None = None,
     ) -> BegunRun:
         """A run on a thread, existing or new, at work when this returns.
 
         Raises NotFoundError, InvalidModelError, ProviderNotConfiguredError, BillingError,
-        ConversationLockedError, ConversationFullError, ShuttingDownError.
+        ConversationLockedError, ConversationFullError, RateLimitExceededError, ShuttingDownError.
         """
         self._refuse_while_draining()
 
         async def begin() -> BegunRun:
-            created = await self._db.write(self._create, caller, snapshot, thread, params)
+            created = await self._db.write(
+                self._create, caller, snapshot, thread, params, admission
+            )
             if isinstance(created, RingsideError):
                 raise created
             record, run, route = created.thread, created.run, created.route
             live = self._live_runs.launch(
-                run, route, snapshot, is_streamed=is_streamed, request_id=request_id
+                run,
+                route,
+                snapshot,
+                is_streamed=is_streamed,
+                request_id=request_id,
+                reservation=None if admission is None else admission.handed_on(),
             )
             self._wake_sweeper()  # it may have to sleep shorter now
             events = created_events(run)
@@ -133,6 +142,7 @@ class Runs:
         *,
         is_streamed: bool,
         request_id: str | None = None,
+        admission: Admission | None = None,
     ) -> BegunRun:
         """The run, at work again with the outputs of all its pending calls.
 
@@ -149,7 +159,12 @@ class Runs:
         async def begin() -> BegunRun:
             run, step, route = await self._db.write(apply)
             live = self._live_runs.launch(
-                run, route, snapshot, is_streamed=is_streamed, request_id=request_id
+                run,
+                route,
+                snapshot,
+                is_streamed=is_streamed,
+                request_id=request_id,
+                reservation=None if admission is None else admission.handed_on(),
             )
             events = resumed_events(run, step)
             return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
@@ -243,6 +258,7 @@ class Runs:
         snapshot: Snapshot,
         thread: str | NewThread,
         params: RunParams,
+        admission: Admission | None,
     ) -> "_Created | RingsideError":
         """The run, stored; or, with nothing stored but that, the error of a customer without money."""
         limits = snapshot.settings.runs
@@ -272,9 +288,12 @@ class Runs:
             messages=thread_service.message_items(tx, self._new_id, params.messages),
             messages_max=limits.max_messages_per_thread,
         )
+        run = run_transactions.create(tx, record, new)
+        if admission is not None:
+            admission.require_free_run(tx)
         return _Created(
             thread=record,
-            run=run_transactions.create(tx, record, new),
+            run=run,
             route=route,
             remaining_nano=standing.remaining_nano,
         )

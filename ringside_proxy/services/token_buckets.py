@@ -25,6 +25,14 @@ class _Entry(NamedTuple):
     full_ms: int
 
 
+class Standing(NamedTuple):
+    """What is left of a limit, and how long until it is all there if nobody takes anything."""
+
+    limit: int
+    remaining: int
+    reset_ms: int
+
+
 class Buckets:
     """The buckets of one kind of limit, by the id of whom it limits.
 
@@ -56,9 +64,10 @@ class Buckets:
         lacking = self._level(key, limit, now_ms) + (amount - limit) * UNITS
         return max(0, -(-lacking // limit))
 
-    def reset_ms(self, key: str, limit: int, now_ms: int) -> int:
-        """How long until the bucket is full if nobody takes anything."""
-        return -(-self._level(key, limit, now_ms) // limit)
+    def standing(self, key: str, limit: int, now_ms: int) -> "Standing":
+        """What a caller is told of the bucket."""
+        level = self._level(key, limit, now_ms)
+        return Standing(limit, max(0, (limit * UNITS - level) // UNITS), -(-level // limit))
 
     def take(self, key: str, amount: int, limit: int, now_ms: int) -> None:
         """Take `amount`, even if it is not there: what comes after waits the longer."""

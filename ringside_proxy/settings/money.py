@@ -74,10 +74,27 @@ class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much one caller may ask for."""
 
     requests_per_minute: Annotated[
-        PositiveInt | None, Meta(description="Requests; null: no limit.", examples=[600])
+        PositiveInt | None,
+        Meta(
+            description="Requests to OpenAI's endpoints; reading runs and their steps, and"
+            " cancelling a run, are free. null: no limit.",
+            examples=[600],
+        ),
     ] = None
     tokens_per_minute: Annotated[
-        PositiveInt | None, Meta(description="Tokens; null: no limit.", examples=[100000])
+        PositiveInt | None,
+        Meta(
+            description="Tokens of model calls, prompts and answers; null: no limit.",
+            examples=[100000],
+        ),
+    ] = None
+    concurrent_runs: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="Runs that have not ended, those that wait for tool outputs included; null:"
+            " no limit.",
+            examples=[20],
+        ),
     ] = None
 
 
@@ -85,7 +102,13 @@ class RateLimitSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How much callers may ask for."""
 
     developer: Annotated[RateSettings, Meta(description="Per developer token.")] = RateSettings()
-    customer: Annotated[RateSettings, Meta(description="Per customer.")] = RateSettings()
+    customer: Annotated[
+        RateSettings,
+        Meta(
+            description="Per customer: what its client tokens ask for, and what names it as `user`."
+            " A limit set over the API wins."
+        ),
+    ] = RateSettings()
     client_token: Annotated[RateSettings, Meta(description="Per client token.")] = RateSettings()
 
 

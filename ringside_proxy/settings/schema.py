@@ -38,7 +38,6 @@ from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
 SECTIONS_NOT_BUILT: Final = (
-    "rate_limits",
     "webhooks",
     "upstream",
 )

@@ -33,6 +33,8 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
         "invalid_request_error",
         "response_schema_validation_failed",
     ),
+    errors.RateLimitExceededError: (429, "rate_limit_error", "rate_limit_exceeded"),
+    errors.CallTooLargeError: (429, "rate_limit_error", "rate_limit_exceeded"),
     errors.BillingError: (402, "billing_error", None),
     errors.CustomerBudgetExceededError: (402, "billing_error", "customer_budget_exceeded"),
     errors.WalletExhaustedError: (402, "billing_error", "wallet_exhausted"),
@@ -72,6 +74,7 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
 """The contract of design.md, section 2.4, class by class: status, type and code."""
 
 NO_RETRY: Final = {
+    errors.CallTooLargeError,
     errors.BillingError,
     errors.CustomerBudgetExceededError,
     errors.WalletExhaustedError,
@@ -168,7 +171,7 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
     ("retry_after_s", "seconds", "milliseconds"),
     [
         (None, "1", "1000"),
-        (7.25, "7", "7250"),
+        (7.25, "8", "7250"),
         (0.2, "1", "200"),
         (0, "1", "1"),
         (90, "90", "90000"),

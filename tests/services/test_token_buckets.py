@@ -143,7 +143,7 @@ def test_a_debt_is_paid_off_before_anything_is_given() -> None:
     assert buckets.remaining("key", 10, 0) == -15
     assert buckets.wait_ms("key", 1, 10, 0) == 96_000
     assert buckets.wait_ms("key", 1, 10, 96_000) == 0
-    assert buckets.reset_ms("key", 10, 0) == 150_000
+    assert buckets.standing("key", 10, 0) == (10, 0, 150_000)
 
 
 def test_a_changed_limit_is_in_effect_at_once() -> None:
