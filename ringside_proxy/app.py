@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -26,7 +27,7 @@ from ringside_proxy.providers.openai_compatible import azure_base_url
 from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
 from ringside_proxy.providers.registry import with_deployments
 from ringside_proxy.providers.types import Credentials, Provider
-from ringside_proxy.sandbox import server as sandbox_server
+from ringside_proxy.sandbox.host import SandboxHost
 from ringside_proxy.services.answers import Answers
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
@@ -34,6 +35,7 @@ from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
+from ringside_proxy.services.live_config import LiveConfig
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
@@ -50,10 +52,11 @@ from ringside_proxy.services.tokens import Tokens, new_token
 from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
+from ringside_proxy.settings.source import ConfigSource
 from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry import Metrics, configure_logging, fields
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +121,17 @@ class Proxy:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, clock: Clock | None = None, *, body_s_max: float = BODY_S_MAX
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    source: ConfigSource | None = None,
+    reload: asyncio.Event | None = None,
+    body_s_max: float = BODY_S_MAX,
 ) -> AsyncIterator[Proxy]:
-    """The proxy, serving while the block runs. Raises StoreError, OSError for a taken port."""
+    """The proxy, serving while the block runs. Raises StoreError, OSError for a taken port.
+
+    It follows `source` as that changes, and reads it anew whenever `reload` is set.
+    """
     clock, new_id = clock or SystemClock(), system_ids()
     metrics = Metrics(__version__)
     _log_start(settings, metrics)
@@ -140,22 +151,55 @@ async def running(
             on_retry=metrics.upstream_retried,
         )
         stack.push_async_callback(client.close)
-        snapshot = Snapshot(
-            settings,
-            await _router(settings, stack, clock, new_id),
-            PriceBook(overrides(settings.prices), _deployments(settings)),
-        )
+        sandbox = SandboxHost(clock, new_id, lambda: client.calls_to(SANDBOX) > 0)
+        stack.push_async_callback(sandbox.close)
+        build = partial(_snapshot, sandbox=sandbox)
+        live = LiveConfig(await build(settings), source, build, clock, metrics)
         proxy = await _assemble(
-            stack, snapshot, db, client, metrics, clock, new_id, body_s_max=body_s_max
+            stack, live, db, client, metrics, clock, new_id, body_s_max=body_s_max
         )
+        live.observe(partial(_let_go, client, sandbox))
+        live.observe(partial(_retune, proxy.services.tokens))
         await _listen(stack, proxy, settings)
+        stack.push_async_callback(_cancel, asyncio.create_task(live.run(reload or asyncio.Event())))
         stack.push_async_callback(proxy.stop)
         yield proxy
 
 
+async def _snapshot(settings: Settings, *, sandbox: SandboxHost) -> Snapshot:
+    """Settings, and all that depends on them alone."""
+    router = await _router(settings, sandbox)
+    prices = PriceBook(overrides(settings.prices), _deployments(settings))
+    return Snapshot(settings, router, prices)
+
+
+def _let_go(client: ProviderClient, sandbox: SandboxHost, old: Snapshot, new: Snapshot) -> None:
+    """What the former configuration alone used ends with the last call that began on it."""
+    del old
+    client.keep_only(active.target for active in new.router.active.values())
+    if not _uses_sandbox(new.settings):
+        sandbox.leave()
+
+
+def _uses_sandbox(settings: Settings) -> bool:
+    own = settings.providers.get(SANDBOX)
+    return own is not None and own.base_url is None
+
+
+def _retune(tokens: Tokens, old: Snapshot, new: Snapshot) -> None:
+    """What keeps settings of its own takes over the new ones."""
+    tokens.load(new.settings.auth.tokens, is_required=new.settings.auth.required)
+    log = new.settings.log
+    if log != old.settings.log:
+        configure_logging(log.level, log.format, sys.stderr)
+    for key in new.settings.not_in_effect:
+        if key not in old.settings.not_in_effect:
+            logger.warning("not in effect yet", extra=fields(setting=key))
+
+
 async def _assemble(
     stack: AsyncExitStack,
-    snapshot: Snapshot,
+    live_config: LiveConfig,
     db: Database,
     client: ProviderClient,
     metrics: Metrics,
@@ -165,11 +209,9 @@ async def _assemble(
     body_s_max: float,
 ) -> Proxy:
     """Build the services, recover what a dead process left, start what works in the background."""
-    settings = snapshot.settings
     boot = new_id("boot")
     idempotency = Idempotency(db, boot)
-    tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
-    tokens.load(settings.auth.tokens)
+    tokens = _tokens(live_config.snapshot.settings, db, clock, new_id)
     stack.push_async_callback(tokens.save_uses)
     guarded = GuardedClient()
     stack.push_async_callback(guarded.close)
@@ -197,31 +239,37 @@ async def _assemble(
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,
-        snapshot=lambda: snapshot,
+        live_config=live_config,
         unready_reasons=lambda: proxy.unready_reasons(),
         body_s_max=body_s_max,
     )
     proxy = Proxy(services, middleware.Traffic())
-    await books.recover(snapshot, trusts_clock=os.environ.get(TRUST_CLOCK) == "1")
-    await runs.recover(snapshot)
-    sweeper = Sweeper(db, runs, idempotency, clock, woken, lambda: books.sweep(snapshot))
+    await books.recover(live_config.snapshot, trusts_clock=os.environ.get(TRUST_CLOCK) == "1")
+    await runs.recover(live_config.snapshot)
+    sweeper = Sweeper(
+        db, runs, idempotency, clock, woken, lambda: books.sweep(live_config.snapshot)
+    )
     for work in (sweeper.run(), tokens.run(), _watch_loop(db, metrics, clock)):
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     stack.push_async_callback(idempotency.close)
+    return proxy
+
+
+def _tokens(settings: Settings, db: Database, clock: Clock, new_id: NewId) -> Tokens:
+    tokens = Tokens(db, new_id, clock, is_required=settings.auth.required)
+    tokens.load(settings.auth.tokens)
     if not len(tokens) and settings.auth.required:
         logger.warning(
             "no token is valid yet: make one with 'ringside token new NAME', or set auth.tokens"
         )
-    return proxy
+    return tokens
 
 
 def _own_rates(db: Database, customer: str) -> dict[str, int]:
     return db.get(customers.own_rates, customer)
 
 
-async def _router(
-    settings: Settings, stack: AsyncExitStack, clock: Clock, new_id: NewId
-) -> ModelRouter:
+async def _router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
     """The providers that are on and the slots; starts the sandbox if it is one of them."""
     active: dict[str, ActiveProvider] = {}
     for name, provider in settings.providers.items():
@@ -231,8 +279,7 @@ async def _router(
         row = with_deployments(PROVIDER_TABLE[name], models)
         base_url = _base_url(provider, row)
         if base_url is None and name == SANDBOX:
-            port = await stack.enter_async_context(sandbox_server.serve(clock, new_id))
-            base_url = f"http://127.0.0.1:{port}/v1"
+            base_url = await sandbox.url()
         if base_url is None:
             continue
         active[name] = ActiveProvider(
@@ -244,6 +291,7 @@ async def _router(
                 timeouts=_timeouts(provider),
                 max_retries=provider.max_retries,
                 restate=getattr(row, "restate", None),  # few need it
+                session=_session(provider, base_url),
             ),
         )
     slots = {
@@ -279,6 +327,12 @@ def _credentials(name: str, provider: ProviderSettings, base_url: str) -> Creden
     # The sandbox insists on a key, as OpenAI does, and takes any.
     key = provider.api_key or (new_token() if name == SANDBOX else None)
     return Credentials(base_url=base_url, api_key=key, options=options)
+
+
+def _session(provider: ProviderSettings, base_url: str) -> int:
+    """The same for the same account at the same address: there the connections can stay."""
+    account = (provider.api_key, provider.access_key_id, provider.secret_access_key)
+    return hash((base_url, *account, provider.session_token))
 
 
 def _base_url(provider: ProviderSettings, row: Provider) -> str | None:

@@ -16,6 +16,7 @@ from ringside_proxy.settings.environment import apply_overrides
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import Settings
+from ringside_proxy.settings.source import ConfigSource
 
 if TYPE_CHECKING:
     from ringside_proxy.commands.reach import Access
@@ -146,8 +147,11 @@ def _with_config(parser: argparse.ArgumentParser) -> None:
 
 def _settings(args: argparse.Namespace) -> Settings:
     """What the file, the environment and the flags say, in rising order. Raises SettingsError."""
-    env = apply_overrides(os.environ, host=args.host, port=args.port)
-    return load(_config_path(args), env)
+    return load(_config_path(args), _environment(args))
+
+
+def _environment(args: argparse.Namespace) -> dict[str, str]:
+    return apply_overrides(os.environ, host=args.host, port=args.port)
 
 
 def _config_path(args: argparse.Namespace) -> Path | None:
@@ -162,20 +166,22 @@ def _serve(args: argparse.Namespace) -> int:
     from ringside_proxy.telemetry import configure_logging
 
     os.umask(UMASK)
+    path = _config_path(args)
+    source = None if path is None else ConfigSource(path, _environment(args))
     settings = _settings(args)
     configure_logging(settings.log.level, settings.log.format, sys.stderr)
-    return _run(_serve_until_stopped(settings))
+    return _run(_serve_until_stopped(settings, source))
 
 
-async def _serve_until_stopped(settings: Settings) -> int:
+async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) -> int:
     from ringside_proxy.app import running
 
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    stop, hurry, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
-    loop.add_signal_handler(signal.SIGHUP, _log_no_reload)
-    async with running(settings) as proxy:
+    loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async with running(settings, source=source, reload=reload) as proxy:
         print(
             f"Ringside Proxy is ready on {proxy.url} (health and metrics on {proxy.admin_url})",
             flush=True,
@@ -183,12 +189,6 @@ async def _serve_until_stopped(settings: Settings) -> int:
         await stop.wait()
         await proxy.drain(settings.server.drain_s, hurry)
     return EXIT_OK
-
-
-def _log_no_reload() -> None:
-    import logging
-
-    logging.getLogger(__name__).warning("reloading is not in effect yet: restart to apply a change")
 
 
 def _check(args: argparse.Namespace) -> int:

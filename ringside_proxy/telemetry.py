@@ -58,6 +58,7 @@ class LogFields(TypedDict, total=False):
     thread_id: str
     run_id: str
     setting: str
+    change: str
     file: str
     address: str
     version: str
@@ -264,6 +265,7 @@ class Metrics:
         self._declare_upstream()
         self._declare_money()
         self._declare_store()
+        self._declare_configuration()
         self.loop_lag_seconds = self._histogram(
             "loop_lag_seconds", "How late the event loop's timer fires", buckets=LAG_BUCKETS_S
         )
@@ -399,6 +401,18 @@ class Metrics:
         )
         self.holds_live = gauge("holds_live", "Calls whose worst case is kept back")
         self.holds_oldest_seconds = gauge("holds_oldest_seconds", "Age of the oldest of them")
+
+    def _declare_configuration(self) -> None:
+        counter, gauge = self._counter, self._gauge
+        self.config_reload_failed_total = counter(
+            "config_reload_failed_total", "Changed configurations that were refused"
+        )
+        self.config_last_success_timestamp_seconds = gauge(
+            "config_last_success_timestamp_seconds", "When a configuration was last found right"
+        )
+        self.config_in_sync = gauge(
+            "config_in_sync", "1 if what runs is what the file holds, 0 if not"
+        )
 
     def _declare_store(self) -> None:
         counter, gauge, histogram = self._counter, self._gauge, self._histogram

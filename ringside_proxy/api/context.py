@@ -13,6 +13,7 @@ from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
 from ringside_proxy.services.customers import Customers
 from ringside_proxy.services.idempotency import Idempotency
+from ringside_proxy.services.live_config import LiveConfig
 from ringside_proxy.services.live_runs import LiveRuns
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.models import Models
@@ -46,7 +47,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]
-    snapshot: Callable[[], Snapshot]
+    live_config: LiveConfig
     unready_reasons: Callable[[], list[str]]
     body_s_max: float
     """How long a request's body may take to arrive."""

@@ -60,7 +60,7 @@ def measured(traffic: Traffic) -> Middleware:
         called = services(request)
         given = request.headers.get("x-request-id", "")
         request[REQUEST_ID] = given if GIVEN_REQUEST_ID.fullmatch(given) else called.new_id("req")
-        request[SNAPSHOT] = called.snapshot()
+        request[SNAPSHOT] = called.live_config.snapshot
         started_s = called.monotonic_s()
         request[PROCESSING_STARTED] = started_s
         status = CLIENT_CLOSED_REQUEST

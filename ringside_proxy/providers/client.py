@@ -7,10 +7,10 @@ only an answer that was read to its end gives its connection back to the pool.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from types import SimpleNamespace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import aiohttp
 import msgspec
@@ -79,10 +79,18 @@ class _Envelope(msgspec.Struct):
 
 
 class _Upstream(msgspec.Struct):
-    """What is kept per provider: its connections, and how many retries it is still good for."""
+    """What is kept per provider configuration: its connections, and how many calls use them.
+
+    `budget` is the provider's: how many retries it is still good for.
+    """
 
     session: aiohttp.ClientSession
     budget: RetryBudget
+    calls: int = 0
+
+
+_Configuration: TypeAlias = tuple[str, int]
+"""A provider, and which of its configurations: see `Target.session`."""
 
 
 class ProviderClient:
@@ -102,7 +110,10 @@ class ProviderClient:
         self._sleep = sleep
         self._observe = observe
         self._on_retry = on_retry
-        self._upstreams: dict[str, _Upstream] = {}
+        self._upstreams: dict[_Configuration, _Upstream] = {}
+        self._budgets: dict[str, RetryBudget] = {}
+        self._current: frozenset[_Configuration] | None = None
+        self._closing: set[asyncio.Task[None]] = set()
         self._farewells: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -121,7 +132,7 @@ class ProviderClient:
         what `before_retry` raises.
         """
         next_request = asked = _with_request_id(request, request_id)
-        upstream = self._upstream(target.provider)
+        upstream = self._begin(target)
 
         async def attempt() -> Exchange[T]:
             nonlocal next_request
@@ -143,12 +154,14 @@ class ProviderClient:
             exchange = await self._with_retries(target, upstream, attempt, before_retry)
         except BaseException:
             self._abandon(target, upstream, next_request.abandon)
+            self._end(target, upstream)
             raise
         try:
             yield exchange
         finally:
             self._abandon(target, upstream, exchange.abandons)
             exchange.close()
+            self._end(target, upstream)
 
     async def send(
         self,
@@ -163,7 +176,7 @@ class ProviderClient:
         Raises ProviderError, and what `before_retry` raises.
         """
         request = _with_request_id(request, request_id)
-        upstream = self._upstream(target.provider)
+        upstream = self._begin(target)
         deadline_s = asyncio.get_running_loop().time() + target.timeouts.total_s
 
         async def attempt() -> Reply:
@@ -175,12 +188,34 @@ class ProviderClient:
             finally:
                 measured.end()
 
-        return await self._with_retries(target, upstream, attempt, before_retry, deadline_s)
+        try:
+            return await self._with_retries(target, upstream, attempt, before_retry, deadline_s)
+        finally:
+            self._end(target, upstream)
+
+    def keep_only(self, current: Iterable[Target]) -> None:
+        """Lets go of the connections of every other configuration, each after its last call.
+
+        Calls to a former one still work: what began with it ends with it.
+        """
+        self._current = frozenset(map(_configuration, current))
+        for configuration, upstream in list(self._upstreams.items()):
+            self._close_if_done(configuration, upstream)
+
+    def calls_to(self, provider: str) -> int:
+        """How many calls to a provider are at work."""
+        return sum(
+            upstream.calls
+            for configuration, upstream in self._upstreams.items()
+            if configuration[0] == provider
+        )
 
     async def close(self) -> None:
         """Closes every connection; providers that are being told to stop have a moment for it."""
         if self._farewells:
             await asyncio.wait(self._farewells, timeout=FAREWELLS_S_MAX)
+        if self._closing:
+            await asyncio.wait(self._closing)
         upstreams, self._upstreams = self._upstreams, {}
         for upstream in upstreams.values():
             await upstream.session.close()
@@ -225,16 +260,42 @@ class ProviderClient:
                 async with asyncio.timeout(FAREWELL_S_MAX):
                     (await begin(upstream.session, measured, None)).close()
 
+        def told(task: asyncio.Task[None]) -> None:
+            self._farewells.discard(task)
+            self._end(target, upstream)
+
+        upstream.calls += 1
         task = asyncio.create_task(tell())
         self._farewells.add(task)
-        task.add_done_callback(self._farewells.discard)
+        task.add_done_callback(told)
 
-    def _upstream(self, provider: str) -> _Upstream:
-        upstream = self._upstreams.get(provider)
+    def _begin(self, target: Target) -> _Upstream:
+        """The connections for one more call; they stay until its `_end`."""
+        configuration = _configuration(target)
+        upstream = self._upstreams.get(configuration)
         if upstream is None:
-            upstream = _Upstream(session=_new_session(), budget=RetryBudget(self._clock))
-            self._upstreams[provider] = upstream
+            budget = self._budgets.setdefault(target.provider, RetryBudget(self._clock))
+            upstream = _Upstream(session=_new_session(), budget=budget)
+            self._upstreams[configuration] = upstream
+        upstream.calls += 1
         return upstream
+
+    def _end(self, target: Target, upstream: _Upstream) -> None:
+        upstream.calls -= 1
+        self._close_if_done(_configuration(target), upstream)
+
+    def _close_if_done(self, configuration: _Configuration, upstream: _Upstream) -> None:
+        if upstream.calls or self._current is None or configuration in self._current:
+            return
+        if self._upstreams.get(configuration) is upstream:
+            del self._upstreams[configuration]
+            task = asyncio.create_task(upstream.session.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+def _configuration(target: Target) -> _Configuration:
+    return (target.provider, target.session)
 
 
 async def _reply(session: aiohttp.ClientSession, attempt: Attempt) -> Reply:

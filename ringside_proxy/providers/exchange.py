@@ -62,7 +62,8 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a call is for, and how patient it is.
 
-    `restate` is for providers whose refusals are not in any of the usual shapes.
+    `restate` is for providers whose refusals are not in any of the usual shapes. Calls with equal
+    `session` share connections; another configuration of the provider has another one.
     """
 
     provider: str
@@ -70,6 +71,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     max_retries: int = 2
     restate: Restate | None = None
+    session: int = 0
 
 
 class Failure(msgspec.Struct, frozen=True):

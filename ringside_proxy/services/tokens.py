@@ -69,8 +69,10 @@ class Tokens:
         self._used_ms: dict[str, int] = {}
         self._unsaved: set[str] = set()
 
-    def load(self, configured: Iterable[TokenSettings]) -> None:
-        """Take in the configuration's tokens and the store's."""
+    def load(self, configured: Iterable[TokenSettings], *, is_required: bool | None = None) -> None:
+        """Take in the configuration's tokens and the store's; `is_required` stays unless given."""
+        if is_required is not None:
+            self._is_required = is_required
         entries = {token.sha256: _Entry(_configured_caller(token)) for token in configured}
         for record in self._db.get(tokens.every):
             entries[record.sha256] = _entry(record)

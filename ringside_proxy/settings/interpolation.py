@@ -28,9 +28,21 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     A default stands in for a variable that is unset or empty, as in a shell. `$${` is a plain `${`.
     """
     full = PLACEHOLDER.sub(lambda found: _variable(found, env), text)
-    if full.startswith(f"{FILE_SCHEME}/"):
-        full = _content(Path(full.removeprefix(FILE_SCHEME)))
-    return full
+    path = _path(full)
+    return full if path is None else _content(path)
+
+
+def named_file(text: str, env: Mapping[str, str]) -> Path | None:
+    """The file whose content `text` stands for, if it stands for one."""
+    try:
+        return _path(PLACEHOLDER.sub(lambda found: _variable(found, env), text))
+    except InterpolationError:
+        return None
+
+
+def _path(full: str) -> Path | None:
+    is_file = full.startswith(f"{FILE_SCHEME}/")
+    return Path(full.removeprefix(FILE_SCHEME)) if is_file else None
 
 
 def _variable(found: re.Match[str], env: Mapping[str, str]) -> str:

@@ -8,9 +8,10 @@ from typing import Final, cast
 import msgspec
 
 from ringside_proxy.settings.decode import Decoder
-from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, parse
+from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, Scalar, parse
 from ringside_proxy.settings.environment import lay_over
 from ringside_proxy.settings.field_types import PROVIDERS
+from ringside_proxy.settings.interpolation import named_file
 from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem, SettingsError
 from ringside_proxy.settings.schema import (
@@ -62,6 +63,21 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     return Settings(**sections, not_in_effect=tuple(_not_in_effect(given, document)))
 
 
+def secret_files(path: Path, env: Mapping[str, str]) -> frozenset[Path]:
+    """The files that a configuration names as `file:/…`. Raises SettingsError if it has no sense."""
+    return frozenset(_named_files(lay_over(parse(_content(path)), env), env))
+
+
+def _named_files(node: Node, env: Mapping[str, str]) -> Iterator[Path]:
+    if isinstance(node, Scalar):
+        named = named_file(node.text, env)
+        if named is not None:
+            yield named
+        return
+    for below in node.values() if isinstance(node, dict) else node:
+        yield from _named_files(below, env)
+
+
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -73,7 +89,7 @@ def _content(path: Path) -> bytes:
 
 def _faults(given: ConfigFile, document: dict[str, Node]) -> Iterator[Problem]:
     """What is wrong between the sections."""
-    yield from _exposure_faults(given.server, given.auth)
+    yield from exposure_faults(given.server, given.auth)
     yield from _token_faults(given.auth)
     yield from _provider_faults(given.providers, document)
     yield from _price_faults(given.prices)
@@ -82,7 +98,7 @@ def _faults(given: ConfigFile, document: dict[str, Node]) -> Iterator[Problem]:
         yield Problem("admin.port", f"{ports[1]} is server.port too", "choose another port")
 
 
-def _exposure_faults(server: ServerSettings, auth: AuthSettings) -> Iterator[Problem]:
+def exposure_faults(server: ServerSettings, auth: AuthSettings) -> Iterator[Problem]:
     """An API that others can reach is never open, and not opened by a token everyone knows."""
     if _is_loopback(server.host):
         return

@@ -29,18 +29,11 @@ SCRAPED: Final = {"instance", "job", "le"}
 
 PENDING: Final = {
     "ringside_overhead_seconds",
-    "ringside_cost_nano_usd_total",
-    "ringside_budget_rejections_total",
-    "ringside_budget_overrun_total",
-    "ringside_holds_live",
-    "ringside_holds_oldest_seconds",
     "ringside_webhook_deliveries_total",
     "ringside_webhook_backlog",
     "ringside_webhook_oldest_seconds",
     "ringside_usage_push_oldest_seconds",
     "ringside_breaker_state",
-    "ringside_config_in_sync",
-    "ringside_config_reload_failed_total",
 }
 """Shown already, and declared with the feature that they tell of. Each goes when it has come."""
 
