@@ -1,6 +1,6 @@
 """/v1/customers: Ringside's own; developers only."""
 
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from aiohttp import web
 from msgspec import UNSET, Meta, UnsetType
@@ -28,7 +28,7 @@ class RateLimits(Body, frozen=True, kw_only=True):
     tokens_per_minute: PerMinute | UnsetType | None = UNSET
 
 
-NO_LIMITS = RateLimits(requests_per_minute=None, tokens_per_minute=None)
+NO_LIMITS: Final = RateLimits(requests_per_minute=None, tokens_per_minute=None)
 
 
 class ModifyCustomer(Body, frozen=True, kw_only=True):
