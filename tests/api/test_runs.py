@@ -429,12 +429,12 @@ async def test_a_run_s_parameters_reach_the_model(
         tool_choice="required",
         parallel_tool_calls=False,
         response_format={"type": "json_object"},
-        additional_instructions="B.",
+        additional_instructions="B, as JSON.",
     )
 
     body = upstream.requests[0].body
     assert body.pop("messages") == [
-        {"role": "system", "content": "A.\n\nB."},
+        {"role": "system", "content": "A.\n\nB, as JSON."},
         {"role": "user", "content": "hi"},
     ]
     assert [tool["function"]["name"] for tool in body.pop("tools")] == ["look_up"]
