@@ -168,7 +168,7 @@ async def running(
 
 async def _snapshot(settings: Settings, *, sandbox: SandboxHost) -> Snapshot:
     """Settings, and all that depends on them alone."""
-    router = await _router(settings, sandbox)
+    router = await build_router(settings, sandbox)
     prices = PriceBook(overrides(settings.prices), _deployments(settings))
     return Snapshot(settings, router, prices)
 
@@ -269,7 +269,7 @@ def _own_rates(db: Database, customer: str) -> dict[str, int]:
     return db.get(customers.own_rates, customer)
 
 
-async def _router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
+async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
     """The providers that are on and the slots; starts the sandbox if it is one of them."""
     active: dict[str, ActiveProvider] = {}
     for name, provider in settings.providers.items():

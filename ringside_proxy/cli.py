@@ -88,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     usage.add_argument("--format", choices=("table", "csv", "json"), default="table")
     usage.set_defaults(command=_usage)
 
+    doctor = commands.add_parser("doctor", help="what is wrong here, and what to do about it")
+    _with_config(doctor)
+    doctor.add_argument(
+        "--keys", action="store_true", help="try each provider's key; costs a part of a cent"
+    )
+    doctor.set_defaults(command=_doctor)
+
     backup = commands.add_parser("backup", help="copy the store, also while the proxy runs")
     _with_config(backup)
     backup.add_argument("target", metavar="FILE", type=Path)
@@ -265,6 +272,18 @@ def _access(args: argparse.Namespace) -> "Access":
 
     token = args.token or os.environ.get(TOKEN_VARIABLE)
     return Access(settings=_settings(args), url=args.url, token=token)
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ringside_proxy.commands import doctor, doctor_keys
+    from ringside_proxy.system import SystemClock, system_ids
+
+    clock, new_id = SystemClock(), system_ids()
+    settings, findings = doctor.examine(_config_path(args), _environment(args), clock, new_id)
+    if args.keys and settings is not None:
+        findings += _run(doctor_keys.findings(settings, clock, new_id))
+    print(doctor.report(findings))
+    return EXIT_OK if doctor.is_well(findings) else EXIT_FAILED
 
 
 def _backup(args: argparse.Namespace) -> int:

@@ -139,6 +139,11 @@ def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
     return len(known)
 
 
+def known_schema() -> int:
+    """The schema version that this version brings a store to."""
+    return len(_migrations())
+
+
 def _migrations() -> list[str]:
     folder = resources.files(__package__) / "migrations"
     names = sorted(

@@ -46,6 +46,11 @@ def see(tx: Tx, *, is_trusted: bool = False) -> bool:
     return True
 
 
+def is_believed(tx: Tx) -> bool:
+    """Whether the time is not far ahead of everything stored. Reads only."""
+    return not _is_jump(tx, _clock(tx)[1])
+
+
 def _day(tx: Tx, timezone: str) -> tuple[str, bool]:
     """The day of now, and whether the clock is believed."""
     day = day_of(tx.now_ms, timezone)
