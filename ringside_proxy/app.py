@@ -149,6 +149,7 @@ async def running(
             system_uniform(),
             observe=metrics.upstream_done,
             on_retry=metrics.upstream_retried,
+            on_breaker=metrics.breaker_moved,
         )
         stack.push_async_callback(client.close)
         sandbox = SandboxHost(clock, new_id, lambda: client.calls_to(SANDBOX) > 0)
@@ -288,6 +289,9 @@ async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
             target=Target(
                 provider=name,
                 model="",
+                base_url=base_url,
+                has_breaker=provider.breaker,
+                trust_env=provider.trust_env,
                 timeouts=_timeouts(provider),
                 max_retries=provider.max_retries,
                 restate=getattr(row, "restate", None),  # few need it
@@ -332,7 +336,7 @@ def _credentials(name: str, provider: ProviderSettings, base_url: str) -> Creden
 def _session(provider: ProviderSettings, base_url: str) -> int:
     """The same for the same account at the same address: there the connections can stay."""
     account = (provider.api_key, provider.access_key_id, provider.secret_access_key)
-    return hash((base_url, *account, provider.session_token))
+    return hash((base_url, provider.trust_env, *account, provider.session_token))
 
 
 def _base_url(provider: ProviderSettings, row: Provider) -> str | None:

@@ -305,6 +305,10 @@ class Metrics:
         """A model call is sent again."""
         self._retries.of(provider, reason).inc()
 
+    def breaker_moved(self, provider: str, model: str, state: int) -> None:
+        """A model's circuit breaker is closed (0), half open (1) or open (2) now."""
+        self._breakers.of(provider, model).set(state)
+
     def tokens_used(self, provider: str, model: str, usage: TokenUsage) -> None:
         """A model call consumed tokens; cached and reasoning tokens are in the two sums."""
         self._tokens.of(provider, model, "input").observe(usage.input_tokens)
@@ -379,6 +383,14 @@ class Metrics:
                 "Tokens of a model call",
                 ("provider", "model", "type"),
                 buckets=TOKEN_BUCKETS,
+            ),
+            open_index=1,
+        )
+        self._breakers = Family(
+            self._gauge(
+                "breaker_state",
+                "0 a model is asked, 1 one call finds out how it is, 2 it is left alone",
+                ("provider", "model"),
             ),
             open_index=1,
         )

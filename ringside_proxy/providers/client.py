@@ -16,8 +16,14 @@ import aiohttp
 import msgspec
 
 from ringside_proxy import __version__
-from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
+from ringside_proxy.domain.errors import (
+    ProviderBadReplyError,
+    ProviderError,
+    ProviderRateLimitedError,
+    ProviderUnavailableError,
+)
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.breakers import Breaker, Breakers, Call, Key, OnState
 from ringside_proxy.providers.exchange import (
     TRANSPORT_ERRORS,
     Attempt,
@@ -104,12 +110,14 @@ class ProviderClient:
         sleep: Sleep = asyncio.sleep,
         observe: Observe | None = None,
         on_retry: OnRetry = lambda provider, reason: None,
+        on_breaker: OnState = lambda provider, model, state: None,
     ) -> None:
         self._clock = clock
         self._uniform = uniform
         self._sleep = sleep
         self._observe = observe
         self._on_retry = on_retry
+        self._breakers = Breakers(clock, on_breaker)
         self._upstreams: dict[_Configuration, _Upstream] = {}
         self._budgets: dict[str, RetryBudget] = {}
         self._current: frozenset[_Configuration] | None = None
@@ -151,13 +159,16 @@ class ProviderClient:
             return exchange
 
         try:
-            exchange = await self._with_retries(target, upstream, attempt, before_retry)
+            exchange, call = await self._with_retries(target, upstream, attempt, before_retry)
         except BaseException:
             self._abandon(target, upstream, next_request.abandon)
             self._end(target, upstream)
             raise
         try:
             yield exchange
+        except ProviderError as error:
+            call.failed(error)
+            raise
         finally:
             self._abandon(target, upstream, exchange.abandons)
             exchange.close()
@@ -189,9 +200,10 @@ class ProviderClient:
                 measured.end()
 
         try:
-            return await self._with_retries(target, upstream, attempt, before_retry, deadline_s)
+            reply, _ = await self._with_retries(target, upstream, attempt, before_retry, deadline_s)
         finally:
             self._end(target, upstream)
+        return reply
 
     def keep_only(self, current: Iterable[Target]) -> None:
         """Lets go of the connections of every other configuration, each after its last call.
@@ -227,27 +239,70 @@ class ProviderClient:
         attempt: Callable[[], Awaitable[R]],
         before_retry: BeforeRetry | None,
         deadline_s: float | None = None,
-    ) -> R:
-        # A circuit breaker belongs here: asked before each attempt, told how it came out.
+    ) -> tuple[R, Call]:
         upstream.budget.count_request()
-        failed = 0
+        failures: list[ProviderError] = []
         while True:
             try:
-                return await attempt()
+                return await self._let_through(target, attempt, before_retry, failures)
             except ProviderError as error:
-                delay_s = retry_delay_s(error, failed, self._uniform)
-                if delay_s is None or failed == target.max_retries:
+                delay_s = self._delay_s(target, error, len(failures))
+                if delay_s is None or error in failures:
                     raise
                 if deadline_s and asyncio.get_running_loop().time() + delay_s > deadline_s:
                     raise
                 if not upstream.budget.take():
                     raise
                 self._on_retry(target.provider, error.code or type(error).__name__)
-                failure = error
-            failed += 1
+                failures.append(error)
             await self._sleep(delay_s)
-            if before_retry is not None:
-                await before_retry(failure)
+
+    async def _let_through(
+        self,
+        target: Target,
+        attempt: Callable[[], Awaitable[R]],
+        before_retry: BeforeRetry | None,
+        failures: list[ProviderError],
+    ) -> tuple[R, Call]:
+        """An attempt that the model's breaker lets through, and is told of.
+
+        If it lets no further one through, what failed before is what the call comes to.
+        """
+        try:
+            call = self._breaker(target).admit(is_again=bool(failures))
+        except ProviderUnavailableError:
+            if failures:
+                raise failures[-1] from None
+            raise
+        try:
+            if failures and before_retry is not None:
+                await before_retry(failures[-1])
+            result = await attempt()
+        except ProviderError as error:
+            if error in failures:  # which `before_retry` has raised again
+                call.dropped()
+            else:
+                call.failed(error)
+            raise
+        except BaseException:
+            call.dropped()
+            raise
+        call.answered()
+        return result, call
+
+    def _breaker(self, target: Target) -> Breaker:
+        key = Key(target.provider, target.base_url, target.model)
+        if not target.has_breaker:
+            return Breaker(key, self._clock)  # one of its own never sees enough calls to open
+        return self._breakers.of(key)
+
+    def _delay_s(self, target: Target, error: ProviderError, failed: int) -> float | None:
+        """How long to wait for another attempt; None if there is none."""
+        if failed == target.max_retries:
+            return None
+        if target.has_next and isinstance(error, ProviderRateLimitedError):
+            return None
+        return retry_delay_s(error, failed, self._uniform)
 
     def _abandon(self, target: Target, upstream: _Upstream, request: HTTPRequest | None) -> None:
         """Sends the request that ends work which nobody waits for; nobody waits for this either."""
@@ -275,7 +330,8 @@ class ProviderClient:
         upstream = self._upstreams.get(configuration)
         if upstream is None:
             budget = self._budgets.setdefault(target.provider, RetryBudget(self._clock))
-            upstream = _Upstream(session=_new_session(), budget=budget)
+            session = _new_session(trust_env=target.trust_env)
+            upstream = _Upstream(session=session, budget=budget)
             self._upstreams[configuration] = upstream
         upstream.calls += 1
         return upstream
@@ -338,7 +394,7 @@ def _with_request_id(request: HTTPRequest, request_id: str | None) -> HTTPReques
     return msgspec.structs.replace(request, headers=request.headers | {"x-request-id": request_id})
 
 
-def _new_session() -> aiohttp.ClientSession:
+def _new_session(*, trust_env: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(
             limit=CONNECTIONS_MAX,
@@ -348,7 +404,7 @@ def _new_session() -> aiohttp.ClientSession:
         ),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"user-agent": f"ringside-proxy/{__version__}"},
-        trust_env=False,
+        trust_env=trust_env,
         trace_configs=[_connection_trace()],
     )
 

@@ -62,12 +62,18 @@ class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """Whom a call is for, and how patient it is.
 
+    `has_breaker`: it is not asked while it fails. `has_next`: somebody else can be asked, so that
+    its rate limits are not waited for. `trust_env`: through the proxy that the environment names.
     `restate` is for providers whose refusals are not in any of the usual shapes. Calls with equal
     `session` share connections; another configuration of the provider has another one.
     """
 
     provider: str
     model: str
+    base_url: str = ""
+    has_breaker: bool = True
+    has_next: bool = False
+    trust_env: bool = False
     timeouts: Timeouts = Timeouts()
     max_retries: int = 2
     restate: Restate | None = None

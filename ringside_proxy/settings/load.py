@@ -176,9 +176,6 @@ def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
 
 def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str]:
     """Keys of the file whose feature this version does not have."""
-    for name, provider in given.providers.items():
-        if provider.trust_env:
-            yield f"providers.{name}.trust_env"
     for name, slot in given.slots.items():
         if slot.fallbacks:
             yield f"slots.{name}.fallbacks"

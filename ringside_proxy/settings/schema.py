@@ -245,8 +245,15 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, le=10, description="Tries after the first one that failed.")
     ] = 2
     trust_env: Annotated[
-        bool, Meta(description="true obeys HTTPS_PROXY and the like. Not in effect yet.")
+        bool, Meta(description="true obeys HTTPS_PROXY, HTTP_PROXY and NO_PROXY.")
     ] = False
+    breaker: Annotated[
+        bool,
+        Meta(
+            description="Leave a model alone for 5 to 60 s when half of its last calls have failed;"
+            " false always asks it."
+        ),
+    ] = True
 
 
 class SlotSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,7 +33,6 @@ PENDING: Final = {
     "ringside_webhook_backlog",
     "ringside_webhook_oldest_seconds",
     "ringside_usage_push_oldest_seconds",
-    "ringside_breaker_state",
 }
 """Shown already, and declared with the feature that they tell of. Each goes when it has come."""
 

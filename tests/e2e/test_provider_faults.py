@@ -265,6 +265,7 @@ async def proxied(provider: str, url: str, home: Path) -> AsyncIterator[Proxy]:
                 api_key=Secret(KEY),
                 base_url=url,
                 max_retries=0,
+                breaker=False,  # each fault is to be met, not kept away
                 timeouts=TimeoutSettings(
                     first_byte_s=STALL_S, between_chunks_s=STALL_S, total_s=2 * STALL_S
                 ),

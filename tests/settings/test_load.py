@@ -417,7 +417,6 @@ def test_keys_without_effect_are_named(load_text):
     )
 
     assert settings.not_in_effect == (
-        "providers.openai.trust_env",
         "slots.b.fallbacks",
         "webhooks",
         "structured_output.stream",
