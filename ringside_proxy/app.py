@@ -18,6 +18,7 @@ from ringside_proxy import __version__
 from ringside_proxy.api import middleware
 from ringside_proxy.api.context import SERVICES, Services
 from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
+from ringside_proxy.delivery.lifecycle import Delivery, delivering
 from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.model_ref import ModelRef, parse
@@ -156,11 +157,15 @@ async def running(
         stack.push_async_callback(sandbox.close)
         build = partial(_snapshot, sandbox=sandbox)
         live = LiveConfig(await build(settings), source, build, clock, metrics)
+        delivery = await stack.enter_async_context(
+            delivering(db, settings, clock, system_uniform(), new_id, metrics)
+        )
         proxy = await _assemble(
-            stack, live, db, client, metrics, clock, new_id, body_s_max=body_s_max
+            stack, live, db, client, delivery, metrics, clock, new_id, body_s_max=body_s_max
         )
         live.observe(partial(_let_go, client, sandbox))
         live.observe(partial(_retune, proxy.services.tokens))
+        live.observe(lambda old, new: delivery.follow(new.settings))
         await _listen(stack, proxy, settings)
         stack.push_async_callback(_cancel, asyncio.create_task(live.run(reload or asyncio.Event())))
         stack.push_async_callback(proxy.stop)
@@ -203,6 +208,7 @@ async def _assemble(
     live_config: LiveConfig,
     db: Database,
     client: ProviderClient,
+    delivery: Delivery,
     metrics: Metrics,
     clock: Clock,
     new_id: NewId,
@@ -237,9 +243,11 @@ async def _assemble(
         wallet=Wallet(db),
         idempotency=idempotency,
         rate_limits=RateLimits(partial(_own_rates, db), clock.monotonic_s),
+        webhooks=delivery.webhooks,
         metrics=metrics,
         new_id=new_id,
         monotonic_s=clock.monotonic_s,
+        now_ms=clock.now_ms,
         live_config=live_config,
         unready_reasons=lambda: proxy.unready_reasons(),
         body_s_max=body_s_max,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ringside_proxy import __version__
 from ringside_proxy.commands.errors import CommandError
-from ringside_proxy.settings.environment import apply_overrides
+from ringside_proxy.settings.environment import MASTER_KEYS, apply_overrides
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import Settings
@@ -99,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     _with_config(backup)
     backup.add_argument("target", metavar="FILE", type=Path)
     backup.set_defaults(command=_backup)
+
+    rotate = commands.add_parser("rotate-keys", help="seal the store's secrets with a new key")
+    _with_config(rotate)
+    rotate.set_defaults(command=_rotate_keys)
     return parser
 
 
@@ -290,6 +294,7 @@ def _backup(args: argparse.Namespace) -> int:
     from contextlib import closing
 
     from ringside_proxy.store import files
+    from ringside_proxy.store.vault import key_file_of
 
     path = _settings(args).store.path
     if not path.exists():
@@ -297,7 +302,47 @@ def _backup(args: argparse.Namespace) -> int:
     with closing(files.open_reader(path)) as reader:
         files.backup(reader, args.target)
     print(f"{path} was copied to {args.target}")
+    if key_file_of(path).exists():
+        print(f"Webhooks' secrets in it need {key_file_of(path)}; keep a copy of that elsewhere.")
     return EXIT_OK
+
+
+def _rotate_keys(args: argparse.Namespace) -> int:
+    count = _run(_reseal(_settings(args)))
+    print(f"{count} secrets were sealed anew; older keys are not needed any more")
+    return EXIT_OK
+
+
+async def _reseal(settings: Settings) -> int:
+    """Seal with the first master key, or with a new key of the store's own; how many secrets."""
+    from ringside_proxy.delivery.secrets import reseal
+    from ringside_proxy.store.db import Database
+    from ringside_proxy.store.files import StoreInUseError
+    from ringside_proxy.store.vault import Vault
+    from ringside_proxy.system import SystemClock
+
+    path = settings.store.path
+    if not path.exists():
+        raise CommandError(f"There is no store at {path}.")
+    os.umask(UMASK)
+    try:
+        db = await Database.open(path, SystemClock(), settings.store.synchronous)
+    except StoreInUseError:
+        raise CommandError(
+            "A proxy is running on this store. It seals everything with the first of "
+            f"{MASTER_KEYS} when it starts: restart it with the new key before the old one, or "
+            "stop it for this command."
+        ) from None
+    try:
+        vault = Vault.of(settings.master_keys, path)
+        if not settings.master_keys:
+            vault.renew_key_file()
+        count = await db.write(reseal, vault)
+        if not settings.master_keys:
+            vault.drop_old_keys()
+        return count
+    finally:
+        await db.close()
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

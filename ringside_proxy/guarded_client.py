@@ -26,12 +26,20 @@ from ringside_proxy.domain.errors import AddressRefusedError
 LOOKUPS_AT_ONCE_MAX: Final = 4
 """A name may be slow to resolve on purpose: it only ever waits behind others that callers named."""
 
+CHECK_S_MAX: Final = 2.0
+"""Who waits for an answer need not wait for a slow lookup."""
+
 
 class GuardedClient:
     """Sends requests where `AddressRules` let them go."""
 
-    def __init__(self, resolver: AbstractResolver | None = None) -> None:
-        self._resolver = resolver or _OwnThreads()
+    def __init__(
+        self,
+        resolver: AbstractResolver | None = None,
+        *,
+        lookups_at_once_max: int = LOOKUPS_AT_ONCE_MAX,
+    ) -> None:
+        self._resolver = resolver or _OwnThreads(lookups_at_once_max)
 
     @asynccontextmanager
     async def request(
@@ -72,6 +80,24 @@ class GuardedClient:
                 raise rules.refusal(refused[0]) from error
             raise
 
+    async def check(self, rules: AddressRules, url: str) -> None:
+        """Raise AddressRefusedError for a URL that leads, as far as can be seen now, inside.
+
+        For a readable answer to whoever names it; the guard judges again whenever it is dialled.
+        A name that cannot be looked up passes.
+        """
+        target = _parsed(url)
+        rules.check_url(str(target))
+        host = target.raw_host or ""
+        try:
+            async with asyncio.timeout(CHECK_S_MAX):
+                found = await self._resolver.resolve(host, target.port or 0)
+        except OSError:
+            return
+        for address in found:
+            if rules.refuses(address["host"], host=host):
+                raise rules.refusal(address["host"])
+
     async def close(self) -> None:
         """Looks nothing up any more."""
         await self._resolver.close()
@@ -98,7 +124,8 @@ class GuardedClient:
 class _OwnThreads(AbstractResolver):
     """Lookups in threads of their own: the loop's are for providers' names, and few."""
 
-    def __init__(self) -> None:
+    def __init__(self, at_once_max: int) -> None:
+        self._at_once_max = at_once_max
         self._threads: ThreadPoolExecutor | None = None
 
     async def resolve(
@@ -106,7 +133,7 @@ class _OwnThreads(AbstractResolver):
     ) -> list[ResolveResult]:
         """The addresses of a host. Raises OSError."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(LOOKUPS_AT_ONCE_MAX, "guarded-lookup")
+            self._threads = ThreadPoolExecutor(self._at_once_max, "guarded-lookup")
         found = await asyncio.get_running_loop().run_in_executor(
             self._threads,
             partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM),

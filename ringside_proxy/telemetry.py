@@ -57,6 +57,8 @@ class LogFields(TypedDict, total=False):
     reason: str
     thread_id: str
     run_id: str
+    webhook_id: str
+    event_id: str
     setting: str
     change: str
     file: str
@@ -266,6 +268,7 @@ class Metrics:
         self._declare_money()
         self._declare_store()
         self._declare_configuration()
+        self._declare_delivery()
         self.loop_lag_seconds = self._histogram(
             "loop_lag_seconds", "How late the event loop's timer fires", buckets=LAG_BUCKETS_S
         )
@@ -317,6 +320,10 @@ class Metrics:
     def cost_booked(self, provider: str, model: str, cost_nano_usd: int) -> None:
         """An attempt at a model call was booked."""
         self._costs.of(provider, model).inc(cost_nano_usd)
+
+    def webhook_attempted(self, outcome: Literal["delivered", "retry", "dead", "failed"]) -> None:
+        """An attempt at a webhook ended; `failed`: a repeated one, it had been delivered before."""
+        self._webhooks.of(outcome).inc()
 
     def store_committed(self, transactions: int, duration_s: float) -> None:
         """The writer made a batch durable. May be called from its thread."""
@@ -440,4 +447,17 @@ class Metrics:
         self.store_free_bytes = gauge("store_free_bytes", "Free space beside the store")
         self.sqlite_fixed = gauge(
             "sqlite_fixed", "1 if this SQLite is 3.51.3 or newer: without the WAL-reset bug"
+        )
+
+    def _declare_delivery(self) -> None:
+        counter, gauge = self._counter, self._gauge
+        self._webhooks = Family(
+            counter("webhook_deliveries_total", "Attempts at webhooks", ("outcome",)), open_index=0
+        )
+        self.webhook_backlog = gauge("webhook_backlog", "Deliveries that are not over")
+        self.webhook_oldest_seconds = gauge(
+            "webhook_oldest_seconds", "Age of the oldest delivery that is not over"
+        )
+        self.webhooks_disabled = gauge(
+            "webhooks_disabled", "Webhooks that were disabled because they failed"
         )

@@ -183,3 +183,32 @@ async def test_url_is_checked_before_anything_is_asked(url: str) -> None:
     """What can be refused without a lookup is."""
     with pytest.raises(AddressRefusedError):
         await get(GuardedClient(Names()), STRICT, url)
+
+
+@pytest.mark.parametrize(
+    ("url", "addresses"),
+    [
+        ("https://127.0.0.1/", ""),
+        ("https://inside.example/", "10.0.0.1"),
+        ("https://inside.example/", "93.184.216.34 ::1"),
+        ("http://outside.example/", "93.184.216.34"),
+    ],
+)
+async def test_check_tells_what_would_be_refused(url: str, addresses: str) -> None:
+    """A literal, a name with any address inside, plain http: refused before anything is sent."""
+    names = Names(inside_example=[addresses], outside_example=[addresses])
+
+    with pytest.raises(AddressRefusedError, match=STRICT.setting):
+        await GuardedClient(names).check(STRICT, url)
+
+
+async def test_check_lets_pass_what_may_be_dialled() -> None:
+    """A public name, one that the owner lists, and one that nobody knows yet."""
+    rules = AddressRules.of("webhooks.allow_private", ["inside.example"])
+    client = GuardedClient(Names(outside_example=["93.184.216.34"], inside_example=["10.0.0.1"]))
+    strangers = GuardedClient()
+
+    await client.check(rules, "https://outside.example/")
+    await client.check(rules, "http://inside.example/")
+    await strangers.check(rules, "https://nobody.invalid/")
+    await strangers.close()

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from aiohttp import web
 
+from ringside_proxy.delivery.endpoints import Webhooks
 from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
@@ -44,9 +45,11 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     idempotency: Idempotency
     books: Ledger
     rate_limits: RateLimits
+    webhooks: Webhooks
     metrics: Metrics
     new_id: NewId
     monotonic_s: Callable[[], float]
+    now_ms: Callable[[], int]
     live_config: LiveConfig
     unready_reasons: Callable[[], list[str]]
     body_s_max: float

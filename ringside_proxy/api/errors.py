@@ -20,6 +20,7 @@ STATUS_AND_TYPE: Final[dict[type[errors.RingsideError], tuple[int, str]]] = {
     errors.ConversationFullError: (409, "conflict_error"),
     errors.IdempotencyError: (409, "idempotency_error"),
     errors.IdempotencyKeyReusedError: (422, "idempotency_error"),
+    errors.ManagedByConfigError: (409, "conflict_error"),
     errors.ResponseSchemaValidationFailedError: (422, "invalid_request_error"),
     errors.RequestTimeoutError: (408, "invalid_request_error"),
     errors.RequestTooLargeError: (413, "invalid_request_error"),

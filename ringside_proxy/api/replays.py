@@ -9,6 +9,7 @@ from aiohttp import web
 from ringside_proxy.api import sse
 from ringside_proxy.api.context import caller, json_response, services, terms
 from ringside_proxy.api.wallet import top_up_object
+from ringside_proxy.api.webhooks import webhook_object
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import (
     IdempotencyAnswerNotKeptError,
@@ -18,7 +19,16 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.domain.idempotency import Earlier
 from ringside_proxy.domain.items import message_object
 from ringside_proxy.services import run_replay
-from ringside_proxy.store import accounts, assistants, items, runs, threads, wallet
+from ringside_proxy.store import (
+    accounts,
+    assistants,
+    deliveries,
+    items,
+    runs,
+    threads,
+    wallet,
+    webhooks,
+)
 from ringside_proxy.store.ledger import Terms
 from ringside_proxy.store.tx import Tx
 
@@ -127,6 +137,14 @@ def _top_up(tx: Tx, asked: Asked) -> Seen:
     return Seen(top_up_object(wallet.get_top_up(tx, asked.resource)))
 
 
+def _webhook(tx: Tx, asked: Asked) -> Seen:
+    return Seen(webhook_object(webhooks.get(tx, asked.resource)))
+
+
+def _delivery(tx: Tx, asked: Asked) -> Seen:
+    return Seen(deliveries.wire_object(tx, deliveries.by_id(tx, asked.resource)))
+
+
 OBJECTS: Final[dict[str, Callable[[Tx, Asked], Seen]]] = {
     "asst": _assistant,
     "thread": _thread,
@@ -135,6 +153,8 @@ OBJECTS: Final[dict[str, Callable[[Tx, Asked], Seen]]] = {
     "step": _run,  # whose calls' outputs were submitted
     "customer": _customer,
     "top": _top_up,
+    "wh": _webhook,
+    "del": _delivery,
 }
 """How to see what a request made or changed, by the kind of its id."""
 

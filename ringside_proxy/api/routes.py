@@ -20,6 +20,7 @@ from ringside_proxy.api import (
     tokens,
     usage,
     wallet,
+    webhooks,
 )
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +50,7 @@ class Route(NamedTuple):
 THREAD: Final = "/v1/threads/{thread_id}"
 RUN: Final = f"{THREAD}/runs/{{run_id}}"
 CUSTOMER: Final = "/v1/customers/{customer_id}"
+WEBHOOK: Final = "/v1/webhooks/{webhook_id}"
 
 ROUTES: Final = (
     Route("POST", "/v1/assistants", assistants.create),
@@ -96,6 +98,22 @@ ROUTES: Final = (
     Route("POST", "/v1/tokens", tokens.create, "developers", shows_secret=True),
     Route("GET", "/v1/tokens", tokens.index, "developers"),
     Route("DELETE", "/v1/tokens/{token_id}", tokens.delete, "developers"),
+    Route("POST", "/v1/webhooks", webhooks.create, "developers", shows_secret=True),
+    Route("GET", "/v1/webhooks", webhooks.index, "developers"),
+    Route("GET", WEBHOOK, webhooks.retrieve, "developers"),
+    Route("POST", WEBHOOK, webhooks.update, "developers"),
+    Route("PATCH", WEBHOOK, webhooks.update, "developers"),
+    Route("DELETE", WEBHOOK, webhooks.delete, "developers"),
+    Route("POST", f"{WEBHOOK}/rotate", webhooks.rotate, "developers", shows_secret=True),
+    Route("POST", f"{WEBHOOK}/test", webhooks.test, "developers"),
+    Route("POST", f"{WEBHOOK}/replay", webhooks.replay, "developers"),
+    Route("GET", f"{WEBHOOK}/deliveries", webhooks.index_deliveries, "developers"),
+    Route(
+        "POST",
+        f"{WEBHOOK}/deliveries/{{delivery_id}}/redeliver",
+        webhooks.redeliver,
+        "developers",
+    ),
     Route("GET", "/healthz", health.healthz, "everybody"),
 )
 

@@ -26,6 +26,7 @@
     │   ├── IdempotencyKeyReusedError      was another one
     │   ├── IdempotencyOutcomeUnknownError was cut off: it may have been carried out
     │   └── IdempotencyAnswerNotKeptError  was carried out, but what it answered is not kept
+    ├── ManagedByConfigError           what the configuration says is not changed by the API
     ├── RequestTooLargeError
     ├── RequestTimeoutError            the caller's body did not arrive
     ├── UnavailableError
@@ -226,6 +227,13 @@ class IdempotencyAnswerNotKeptError(IdempotencyError):
     """It was carried out; its answer was too large to keep, or showed a secret."""
 
     default_code = "idempotency_answer_not_kept"
+    is_retryable_by_client = False
+
+
+class ManagedByConfigError(RingsideError):
+    """The object belongs to the configuration file."""
+
+    default_code = "managed_by_config"
     is_retryable_by_client = False
 
 

@@ -3,9 +3,25 @@
 Thin on purpose: ids, states, usage and cost; no prompt and no answer.
 """
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import msgspec
+
+SubscribedType = Literal[
+    "*",
+    "run.completed",
+    "run.failed",
+    "run.requires_action",
+    "run.cancelled",
+    "run.incomplete",
+    "customer.created",
+    "customer.budget_warning",
+    "customer.budget_exceeded",
+    "wallet.low",
+    "wallet.exhausted",
+]
+"""What a receiver may ask for; `*` is everything."""
 
 EventType = Literal[
     "run.completed",
@@ -46,3 +62,41 @@ class RunEventData(msgspec.Struct, frozen=True, kw_only=True):
     usage: dict[str, Any] | None
     cost_usd: float | None
     metadata: dict[str, str]
+
+
+class PingData(msgspec.Struct, frozen=True, kw_only=True):
+    """`webhook.ping`: somebody tests the receiver."""
+
+    webhook_id: str
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True):
+    """The envelope of every event."""
+
+    id: str
+    object: Literal["event"] = "event"
+    type: str
+    created: int
+    timestamp: str
+    sequence: int
+    data: msgspec.Raw
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def event_body(
+    event_id: str, event_type: str, created_ms: int, sequence: int, data: bytes
+) -> bytes:
+    """What is sent of an event: the same bytes for the same row, however often it is tried."""
+    moment = datetime.fromtimestamp(created_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return _encode(
+        _Event(
+            id=event_id,
+            type=event_type,
+            created=created_ms // 1000,
+            timestamp=moment.replace("+00:00", "Z"),
+            sequence=sequence,
+            data=msgspec.Raw(data),
+        )
+    )

@@ -13,7 +13,7 @@ from ringside_proxy.settings.values import Secret, TokenHash
 ABSENT: Final = "(none)"
 HIDDEN: Final = "(secret)"
 HIDDEN_KEYS: Final = ("token_sha256",)
-DERIVED: Final = ("not_in_effect",)
+DERIVED: Final = ("not_in_effect", "master_keys")
 """What is no key of the file."""
 
 

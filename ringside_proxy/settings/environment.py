@@ -7,8 +7,11 @@ checked like anything written there, and a problem names the variable.
 from collections.abc import Mapping
 from typing import Final
 
+from ringside_proxy.domain.master_keys import decode_key
 from ringside_proxy.settings.document import Node, Scalar
-from ringside_proxy.settings.interpolation import PLACEHOLDER
+from ringside_proxy.settings.interpolation import PLACEHOLDER, InterpolationError, expand
+from ringside_proxy.settings.problems import Problem
+from ringside_proxy.settings.values import Secret
 
 OVERRIDES: Final[dict[str, tuple[str, str]]] = {
     "RINGSIDE_HOST": ("server", "host"),
@@ -50,6 +53,27 @@ CONVENTIONAL: Final[tuple[tuple[str, str, str], ...]] = (
     ("replicate", "api_key", "${REPLICATE_API_TOKEN}"),
 )
 """Provider, key, value: used where the file gives no such key; the first that is set counts."""
+
+
+MASTER_KEYS: Final = "RINGSIDE_MASTER_KEYS"
+"""Keys that seal the secrets in the store, with commas between them; the first one seals."""
+
+
+def master_keys(env: Mapping[str, str]) -> tuple[tuple[Secret, ...], list[Problem]]:
+    """The master keys, and what is wrong with them. `file:/path` reads them from a mounted file."""
+    if not env.get(MASTER_KEYS):
+        return (), []
+    try:
+        texts = [text.strip() for text in expand(f"${{{MASTER_KEYS}}}", env).split(",")]
+    except InterpolationError as error:
+        return (), [Problem(MASTER_KEYS, error.what, error.remedy)]
+    remedy = "make one with: openssl rand -base64 32"
+    problems = [
+        Problem(MASTER_KEYS, f"key {number} is not 32 bytes in base64", remedy)
+        for number, text in enumerate(texts, start=1)
+        if decode_key(text) is None
+    ]
+    return tuple(map(Secret, texts)), problems
 
 
 def apply_overrides(

@@ -9,7 +9,7 @@ import msgspec
 
 from ringside_proxy.settings.decode import Decoder
 from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, Scalar, parse
-from ringside_proxy.settings.environment import lay_over
+from ringside_proxy.settings.environment import lay_over, master_keys
 from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.interpolation import named_file
 from ringside_proxy.settings.prices import PriceSettings
@@ -56,11 +56,13 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
         for fault in _faults(given, document)
         if not any(problem.path.startswith(fault.path) for problem in noted)
     )
-    problems = [*noted, *faults]
+    keys, key_problems = master_keys(env)
+    problems = [*noted, *faults, *key_problems]
     if problems:
         raise SettingsError(problems)
     sections = msgspec.structs.asdict(given) | {"providers": _switched_on(given)}
-    return Settings(**sections, not_in_effect=tuple(_not_in_effect(given, document)))
+    idle = tuple(_not_in_effect(given, document))
+    return Settings(**sections, not_in_effect=idle, master_keys=keys)
 
 
 def secret_files(path: Path, env: Mapping[str, str]) -> frozenset[Path]:

@@ -1,29 +1,24 @@
 """What goes out to others: webhooks, usage to an upstream, and what is fetched for a request."""
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import Meta
 
 from ringside_proxy.domain.addresses import AddressRules
+from ringside_proxy.domain.errors import AddressRefusedError
+from ringside_proxy.domain.outgoing import SubscribedType
+from ringside_proxy.domain.webhooks import SECRET_PREFIX, is_well_formed
 from ringside_proxy.settings.field_types import HOUR_S, Address, TimeoutS
 from ringside_proxy.settings.problems import Problem, shown
 from ringside_proxy.settings.values import Secret
 
-EventType = Literal[
-    "*",
-    "run.completed",
-    "run.failed",
-    "run.requires_action",
-    "run.cancelled",
-    "run.incomplete",
-    "customer.created",
-    "customer.budget_warning",
-    "customer.budget_exceeded",
-    "wallet.low",
-    "wallet.exhausted",
-]
+NO_LIBRARY_TAKES_IT: Final = Problem(
+    "secret",
+    "begins with whsec_, and what follows is not base64 of 24 to 64 bytes",
+    "write whsec_$(openssl rand -base64 32), or a secret that begins otherwise",
+)
 
 
 class ImageSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,12 +44,20 @@ class WebhookEndpointSettings(msgspec.Struct, frozen=True, kw_only=True):
         Address, Meta(description="Where events go.", examples=["https://example.com/hooks"])
     ]
     events: Annotated[
-        tuple[EventType, ...],
+        tuple[SubscribedType, ...],
         Meta(description="Which ones; * is all.", examples=[["run.completed", "run.failed"]]),
     ] = ("*",)
     secret: Annotated[
-        Secret, Meta(description="Signs them.", examples=["${WEBHOOK_SECRET:-whsec_example}"])
+        Secret,
+        Meta(
+            description="Signs them: whsec_ and 32 random bytes in base64.",
+            examples=["${WEBHOOK_SECRET:-whsec_bm90IGEgc2VjcmV0LCBvbmx5IGFuIGV4YW1wbGU=}"],
+        ),
     ]
+
+    def faults(self) -> Iterator[Problem]:
+        """A secret that no library takes."""
+        return _secret_faults(self.secret)
 
 
 class WebhookSettings(
@@ -88,8 +91,12 @@ class WebhookSettings(
     ] = 24.0 * HOUR_S
 
     def faults(self) -> Iterator[Problem]:
-        """Exceptions to the guard that are none."""
-        return address_faults(self.allow_private)
+        """Exceptions to the guard that are none; receivers that the guard stops, or that are two."""
+        faults = [*address_faults(self.allow_private)]
+        yield from faults
+        if not faults:
+            rules = AddressRules.of("webhooks.allow_private", self.allow_private)
+            yield from _url_faults(rules, [endpoint.url for endpoint in self.endpoints])
 
 
 class UpstreamSettings(
@@ -102,11 +109,38 @@ class UpstreamSettings(
         Meta(description="Receiver of usage records.", examples=["https://example.com/usage"]),
     ] = None
     secret: Annotated[
-        Secret | None, Meta(description="Signs them.", examples=["${UPSTREAM_SECRET:-}"])
+        Secret | None,
+        Meta(
+            description="Signs them, as webhooks are signed.",
+            examples=["${UPSTREAM_SECRET:-whsec_bm90IGEgc2VjcmV0LCBvbmx5IGFuIGV4YW1wbGU=}"],
+        ),
     ] = None
     flush_interval_s: Annotated[
         TimeoutS, Meta(description="Longest wait before a record is sent.")
     ] = 5.0
+
+    def faults(self) -> Iterator[Problem]:
+        """A receiver without a secret, or with one that no library takes."""
+        if self.url is not None and not self.secret:
+            yield Problem("secret", "is missing", "write the secret that signs what is reported")
+        yield from _secret_faults(self.secret or "")
+
+
+def _secret_faults(secret: str) -> Iterator[Problem]:
+    if secret.startswith(SECRET_PREFIX) and not is_well_formed(secret):
+        yield NO_LIBRARY_TAKES_IT
+
+
+def _url_faults(rules: AddressRules, urls: Sequence[str]) -> Iterator[Problem]:
+    for index, url in enumerate(urls):
+        if url in urls[:index]:
+            yield Problem(f"endpoints[{index}].url", "is there twice", "join their events")
+        try:
+            rules.check_url(url)
+        except AddressRefusedError as error:
+            what = f"is refused: {error.message.partition('. ')[0].rstrip('.')}"
+            remedy = "use a public https address, or list its host under webhooks.allow_private"
+            yield Problem(f"endpoints[{index}].url", what, remedy)
 
 
 def address_faults(allow_private: Iterable[str]) -> Iterator[Problem]:

@@ -37,7 +37,9 @@ HEADER: Final = """\
 # file:/path reads a mounted secret. Put them in quotes. Durations: 500ms 30s 10m 24h. Sizes: 32MiB.
 #
 # RINGSIDE_HOST, RINGSIDE_PORT, RINGSIDE_ADMIN_HOST, RINGSIDE_ADMIN_PORT, RINGSIDE_STORE_URL and
-# RINGSIDE_LOG_LEVEL win over the file, and the command line wins over them.
+# RINGSIDE_LOG_LEVEL win over the file, and the command line wins over them. RINGSIDE_MASTER_KEYS
+# (32 bytes in base64 each, the newest first, with commas between them) seals the webhooks' secrets
+# in the store; without it a key of the store's own lies beside it.
 """
 UNQUOTED: Final = re.compile(
     r"[A-Za-z][A-Za-z0-9:/._-]*[A-Za-z0-9]|\d+(\.\d+){3}|\d+(ms|s|m|h|B|KiB|MiB)"

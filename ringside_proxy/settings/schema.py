@@ -37,10 +37,7 @@ from ringside_proxy.settings.problems import Problem
 from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
-SECTIONS_NOT_BUILT: Final = (
-    "webhooks",
-    "upstream",
-)
+SECTIONS_NOT_BUILT: Final = ("upstream",)
 """Read and checked, but not in effect in this version."""
 
 SQLITE_SCHEME: Final = "sqlite:///"
@@ -409,7 +406,8 @@ class Settings(ConfigFile, frozen=True, kw_only=True):
     """One configuration, whole and checked; never changed, only replaced.
 
     `providers` holds those that are on. `not_in_effect` names keys of the file whose feature this
-    version does not have.
+    version does not have. `master_keys` come from the environment alone: RINGSIDE_MASTER_KEYS.
     """
 
     not_in_effect: tuple[str, ...] = ()
+    master_keys: tuple[Secret, ...] = ()

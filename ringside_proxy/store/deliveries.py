@@ -40,6 +40,7 @@ COLUMNS: Final = (
     "falls_back_to, ended_ms, created_ms"
 )
 GET: Final = f"SELECT {COLUMNS} FROM deliveries WHERE seq = ?"  # noqa: S608 - fixed fragments
+BY_ID: Final = f"SELECT {COLUMNS} FROM deliveries WHERE id = ?"  # noqa: S608 - fixed fragments
 OF_WEBHOOK: Final = f"SELECT {COLUMNS} FROM deliveries WHERE id = ? AND webhook = ?"  # noqa: S608 - fixed fragments
 OF_EVENT: Final = f"SELECT {COLUMNS} FROM deliveries WHERE event = ? AND webhook = ?"  # noqa: S608 - fixed fragments
 MOVE: Final = (
@@ -165,6 +166,14 @@ def enqueue(
 def get(tx: Tx, webhook: WebhookRecord, delivery_id: str) -> DeliveryRecord:
     """A delivery to the receiver. Raises NotFoundError."""
     row = tx.one(OF_WEBHOOK, delivery_id, webhook.seq)
+    if row is None:
+        raise NotFoundError.of("delivery", delivery_id)
+    return record_of(row)
+
+
+def by_id(tx: Tx, delivery_id: str) -> DeliveryRecord:
+    """A delivery to whomever. Raises NotFoundError."""
+    row = tx.one(BY_ID, delivery_id)
     if row is None:
         raise NotFoundError.of("delivery", delivery_id)
     return record_of(row)

@@ -86,7 +86,11 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 def claim(tx: Tx, busy: Mapping[int, int], lease: str) -> Due:
-    """Take what is due: of each receiver as much as it may have at work beside what is `busy`."""
+    """Take what is due: of each receiver as much as it may have at work beside what is `busy`.
+
+    What nobody brought an end to while its lease ran is due again.
+    """
+    release(tx, every=False)
     receivers = tx.all(RECEIVERS)
     failing = {seq for seq, failures in receivers if is_failing(failures)}
     candidates: list[tuple[int, int, int]] = []
@@ -139,13 +143,6 @@ def release(tx: Tx, *, every: bool) -> int:
     for row in rows:
         _give_back(tx, record_of(row))
     return len(rows)
-
-
-def give_back(tx: Tx, claimed: Claim) -> None:
-    """Give back a claimed delivery that was not tried to its end."""
-    delivery = deliveries.by_seq(tx, claimed.delivery.seq)
-    if delivery is not None and delivery.lease == claimed.delivery.lease:
-        _give_back(tx, delivery)
 
 
 def _give_back(tx: Tx, delivery: DeliveryRecord) -> None:

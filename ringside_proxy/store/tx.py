@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 from ringside_proxy.domain.ids import NewId
 
 Row = tuple[Any, ...]
-Topic = Literal["deliveries", "usage"]
-"""What somebody may wait for: new rows of that kind."""
+Topic = Literal["deliveries", "usage", "webhooks"]
+"""What somebody may wait for: news of rows of that kind."""
 
 NEVER_MS: Final = 1 << 62
 

@@ -59,6 +59,7 @@ def record(
     tx: Tx, usage_id: str, day: str, call: Call, consumed: Consumed, step_id: str | None
 ) -> None:
     """Book an attempt. Raises sqlite3.IntegrityError if it is booked already."""
+    tx.announce("usage")
     used = consumed.usage
     tokens = (
         used.input_tokens,

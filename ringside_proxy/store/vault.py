@@ -12,17 +12,16 @@ Source: NIST SP 800-38D for the nonce's length, read 2026-11-21.
 """
 
 import base64
-import binascii
 import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from ringside_proxy.domain.master_keys import KEY_BYTES, decode_key
 from ringside_proxy.store.files import StoreError
 
 FORM: Final = b"\x01"
-KEY_BYTES: Final = 32
 KEY_ID_BYTES: Final = 8
 NONCE_BYTES: Final = 12
 KEY_FILE_BYTES_MAX: Final = 4096
@@ -48,7 +47,8 @@ class Vault:
     @classmethod
     def of(cls, master_keys: Sequence[str], store: Path) -> "Vault":
         """The vault of a store; `master_keys` are in base64. Raises StoreError."""
-        return cls([decode_key(key) for key in master_keys], key_file_of(store))
+        keys = [decode_key(key) for key in master_keys]
+        return cls([key for key in keys if key is not None], key_file_of(store))
 
     def seal(self, secret: str, place: str) -> bytes:
         """The secret as it is stored at `place`."""
@@ -110,19 +110,6 @@ def key_file_of(store: Path) -> Path:
     return Path(f"{store}.key")
 
 
-def decode_key(text: str) -> bytes:
-    """A key from base64. Raises StoreError, which does not repeat it."""
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise StoreError(
-            "A master key is not 32 bytes in base64. Make one with: openssl rand -base64 32"
-        )
-    return key
-
-
 def _encrypt(key: bytes, nonce: bytes, secret: bytes, place: bytes) -> bytes:
     # Imported when there is something to seal: most proxies start without.
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -155,13 +142,13 @@ def _key_id(key: bytes) -> bytes:
 def _read_key_file(path: Path) -> list[bytes]:
     with path.open("rb") as file:
         lines = file.read(KEY_FILE_BYTES_MAX).decode(errors="replace").split()
-    try:
-        return [decode_key(line) for line in lines]
-    except StoreError:
+    keys = [decode_key(line) for line in lines]
+    if None in keys:
         raise StoreError(
             f"The key file {path} is damaged: every line has to be 32 bytes in base64. Put it back "
             "from a backup; without it the secrets in the store cannot be opened."
-        ) from None
+        )
+    return [key for key in keys if key is not None]
 
 
 def _write_key_file(path: Path, keys: Sequence[bytes]) -> None:

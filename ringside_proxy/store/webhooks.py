@@ -188,6 +188,7 @@ def switch(tx: Tx, record: WebhookRecord, *, is_enabled: bool) -> WebhookRecord:
     """The receiver, enabled with a clean record or disabled; as it was if nothing changes."""
     if is_enabled == record.is_enabled:
         return record
+    tx.announce("deliveries" if is_enabled else "webhooks")
     return change(
         tx,
         record,
@@ -220,6 +221,7 @@ def rotate(
 
 def delete(tx: Tx, record: WebhookRecord) -> None:
     """Hide a receiver; `purge` removes it. Nothing more is sent to it."""
+    tx.announce("webhooks")
     change(tx, record, is_enabled=False, deleted_ms=tx.now_ms, secret=None, old_secret=None)
 
 
@@ -273,6 +275,7 @@ def note_failure(tx: Tx, seq: int, *, is_gone: bool) -> DisabledReason | None:
         reason = "failing"
     else:
         return None
+    tx.announce("webhooks")
     tx.run(DISABLE, reason, seq)
     return reason
 

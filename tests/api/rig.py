@@ -120,6 +120,10 @@ class Caller:
         """POST."""
         return await self.call("POST", path, json, **options)
 
+    async def patch(self, path: str, json: Any = None) -> Answer:
+        """PATCH."""
+        return await self.call("PATCH", path, json)
+
     async def delete(self, path: str) -> Answer:
         """DELETE."""
         return await self.call("DELETE", path)
@@ -208,6 +212,8 @@ PATH_IDS: Final = {
     "step_id": "step_" + "0" * 24,
     "token_id": "tok_" + "0" * 24,
     "customer_id": "nobody",
+    "webhook_id": "wh_" + "0" * 24,
+    "delivery_id": "del_" + "0" * 24,
     "model:.+": "fc:sandbox/nothing",
 }
 """Well-formed ids of nothing."""

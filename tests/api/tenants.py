@@ -6,6 +6,7 @@ from typing import Any, Final
 from ringside_proxy.api.routes import Route
 from tests.api.rig import CLIENT_A, CLIENT_B, DEVELOPER, ECHO, Caller
 
+WEBHOOK: Final = {"url": "https://hooks.invalid/ringside", "events": ["run.failed"]}
 TOKENS: Final = {"developer": DEVELOPER, "a": CLIENT_A, "b": CLIENT_B}
 
 
@@ -60,6 +61,8 @@ def body_for(route: Route, assistant_id: str) -> Any:
         "/v1/customers": {"id": "made"},
         "/v1/wallet/top_ups": {"amount_usd": 1},
         "/v1/tokens": {"name": "made"},
+        "/v1/webhooks": WEBHOOK,
+        "/v1/webhooks/{webhook_id}/replay": {"from": 0},
     }
     if route.path in whole:
         return whole[route.path]

@@ -54,6 +54,7 @@ WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
         "idempotency_error",
         "idempotency_answer_not_kept",
     ),
+    errors.ManagedByConfigError: (409, "conflict_error", "managed_by_config"),
     errors.RequestTooLargeError: (413, "invalid_request_error", "request_too_large"),
     errors.RequestTimeoutError: (408, "invalid_request_error", "request_timeout"),
     errors.UnavailableError: (503, "server_error", None),
@@ -81,6 +82,7 @@ NO_RETRY: Final = {
     errors.CustomerExistsError,
     errors.ConversationLockedError,
     errors.ConversationFullError,
+    errors.ManagedByConfigError,
     errors.ResponseSchemaValidationFailedError,
     errors.IdempotencyKeyReusedError,
     errors.IdempotencyOutcomeUnknownError,
@@ -161,9 +163,9 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
     }
     providers = {"context_length_exceeded", "model_not_found"}
     images = {"invalid_image_url", "unsupported_image_media_type", "image_file_too_large"}
-    unforeseen = {"internal_error"}
+    others = {"too_many_webhooks", "internal_error"}
 
-    assert listed <= classes | validation | images | providers | unforeseen
+    assert listed <= classes | validation | images | providers | others
 
 
 @CLASSES

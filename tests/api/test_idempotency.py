@@ -26,6 +26,7 @@ from tests.api.rig import (
     rows,
     serving,
 )
+from tests.api.tenants import WEBHOOK
 from tests.conformance.stream import check_chat_stream
 from tests.fakes import (
     FakeClock,
@@ -220,7 +221,11 @@ async def ids(api: Caller, upstream: FakeUpstream) -> dict[str, str]:
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION])
     thread = await api.thread("hello")
     run = await api.run(thread, assistant)
+    webhook = await api.make("/v1/webhooks", WEBHOOK)
+    ping = await api.make(f"/v1/webhooks/{webhook['id']}/test")
     return {
+        "webhook_id": webhook["id"],
+        "delivery_id": ping["id"],
         "assistant_id": assistant,
         "thread_id": thread,
         "run_id": run["id"],
@@ -244,6 +249,8 @@ def call_on(route: Route, ids: dict[str, str]) -> tuple[str, Any]:
         "/v1/customers": {"id": "customer_1"},
         "/v1/customers/{customer_id}": {"metadata": {"changed": "yes"}, "name": "Ada"},
         "/v1/wallet/top_ups": {"amount_usd": 5},
+        "/v1/webhooks": WEBHOOK,
+        "/v1/webhooks/{webhook_id}/replay": {"from": 0},
     }
     is_new = route.path in (
         "/v1/threads/{thread_id}/messages",
@@ -299,7 +306,7 @@ async def test_every_post_that_was_cut_off_is_not_carried_out_again(
     if route.path in (CHAT, "/v1/embeddings"):
         assert (again.status, again.error["code"]) == (409, "idempotency_outcome_unknown")
         assert again.headers["x-should-retry"] == "false"
-    elif route.shows_secret:
+    elif route.shows_secret or route.path.endswith("/replay"):
         assert (again.status, again.error["code"]) == (409, "idempotency_answer_not_kept")
     else:
         assert (again.status, is_replayed(again)) == (200, True)
@@ -311,7 +318,7 @@ async def test_every_post_that_was_cut_off_is_not_carried_out_again(
 def tables(home: Path) -> dict[str, int]:
     """How many rows everything has that calls make."""
     names = ("assistants", "conversations", "items", "runs", "api_tokens", "idempotency_keys")
-    names += ("customers", "wallet_transactions")
+    names += ("customers", "wallet_transactions", "webhooks", "events", "deliveries")
     return {name: len(rows(home, name)) for name in names}
 
 

@@ -24,10 +24,11 @@ from tests.conformance.schema import check_response
 from tests.fakes import FakeClock
 
 GUARDED: Final = [route for route in ROUTES if route.open_to != "everybody"]
+WITHOUT_BODY: Final = ("/cancel", "/rotate", "/test", "/redeliver")
 WITH_BODY: Final = [
     route
     for route in GUARDED
-    if route.method in ("POST", "PATCH") and not route.path.endswith("/cancel")
+    if route.method in ("POST", "PATCH") and not route.path.endswith(WITHOUT_BODY)
 ]
 WITHOUT_TOKEN: Final = {
     "none": {},
@@ -172,6 +173,7 @@ async def test_a_field_is_checked_before_the_object_is_looked_up(api: Caller) ->
     ]
     filled = {"model": ECHO, "role": "user", "content": "x", "assistant_id": "asst_1"}
     filled |= {"name": "x", "tool_outputs": [], "id": "x", "amount_usd": 1}
+    filled |= {"url": "https://example.com", "events": ["*"], "from": 0}
 
     answers = [
         await api.call(route.method, path_of(route), filled | {"zzz": 1}) for route in closed

@@ -8,7 +8,7 @@ import pytest
 
 from ringside_proxy.api.routes import ROUTES, Route
 from tests.api.rig import CLIENT_A, CLIENT_B, Answer, Caller, Ringside, path_of
-from tests.api.tenants import World, body_for, world_of
+from tests.api.tenants import WEBHOOK, World, body_for, world_of
 
 SECRET: Final = "of-a-alone-7c1e"
 """What A wrote into everything of A's."""
@@ -65,6 +65,18 @@ MATRIX: Final = {
     "POST /v1/tokens": DEVELOPERS,
     "GET /v1/tokens": DEVELOPERS,
     "DELETE /v1/tokens/{token_id}": DEVELOPERS,
+    "POST /v1/webhooks": DEVELOPERS,
+    "GET /v1/webhooks": DEVELOPERS,
+    "GET /v1/webhooks/{webhook_id}": DEVELOPERS,
+    "POST /v1/webhooks/{webhook_id}": DEVELOPERS,
+    "PATCH /v1/webhooks/{webhook_id}": DEVELOPERS,
+    "DELETE /v1/webhooks/{webhook_id}": DEVELOPERS,
+    "POST /v1/webhooks/{webhook_id}/rotate": DEVELOPERS,
+    "POST /v1/webhooks/{webhook_id}/test": DEVELOPERS,
+    "POST /v1/webhooks/{webhook_id}/replay": DEVELOPERS,
+    "GET /v1/webhooks/{webhook_id}/deliveries": DEVELOPERS,
+    "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": DEVELOPERS,
+    "GET /v1/config/status": DEVELOPERS,
     "GET /healthz": OPEN,
 }
 """Every route: whose business it is. A new one belongs here before it is served."""
@@ -89,10 +101,12 @@ def key(route: Route) -> str:
 
 async def everything(api: Caller) -> list[Any]:
     """What only developers see, as it stands."""
-    paths = ["/v1/customers", "/v1/tokens", "/v1/wallet", "/v1/wallet/transactions"]
+    paths = ["/v1/customers", "/v1/tokens", "/v1/wallet", "/v1/wallet/transactions", "/v1/webhooks"]
     pages = [(await api.get(path)).json for path in paths]
     for token in pages[1]["data"]:
         del token["last_used_at"]  # asking moves it
+    for webhook in pages[4]["data"]:  # the ping moves them
+        del webhook["last_failure_at"], webhook["consecutive_failures"]
     return pages
 
 
@@ -100,7 +114,10 @@ async def ids_of(api: Caller, world: World) -> dict[str, str]:
     """Ids of existing things for every path, A's where something has an owner."""
     await api.post("/v1/customers/customer_a", {"name": SECRET})
     token = await api.make("/v1/tokens", {"name": SECRET})
+    webhook = await api.make("/v1/webhooks", WEBHOOK | {"description": SECRET})
+    ping = await api.make(f"/v1/webhooks/{webhook['id']}/test")
     shared = {"customer_id": "customer_a", "token_id": token["id"], "model:.+": "slot:fast"}
+    shared |= {"webhook_id": webhook["id"], "delivery_id": ping["id"]}
     return world.ids | shared
 
 

@@ -408,7 +408,7 @@ def test_money_is_held_in_nano_usd(load_text):
 def test_keys_without_effect_are_named(load_text):
     """Those that the file gives, and no others."""
     settings = load_text(
-        "server: {port: 0}\nbudgets: {timezone: UTC}\nrate_limits:\nwebhooks: []\n"
+        "server: {port: 0}\nbudgets: {timezone: UTC}\nrate_limits:\nupstream: {flush_interval: 1s}\n"
         "structured_output: {stream: optimistic}\nruns: {when_busy: queue, expires_after: 45s}\n"
         "slots: {a: 'fc:openai/x', b: {model: 'fc:openai/x', fallbacks: ['fc:groq/y']}}\n"
         "providers: {openai: {api_key: k, trust_env: true}, xai: {api_key: k}, sandbox: {}}\n"
@@ -418,7 +418,7 @@ def test_keys_without_effect_are_named(load_text):
 
     assert settings.not_in_effect == (
         "slots.b.fallbacks",
-        "webhooks",
+        "upstream.flush_interval",
         "structured_output.stream",
         "runs.when_busy",
     )

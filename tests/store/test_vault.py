@@ -1,14 +1,12 @@
 """The vault: secrets are sealed, bound to their place, and opened by the keys that sealed them."""
 
-import base64
 import itertools
-import os
 import stat
 
 import pytest
 
 from ringside_proxy.store.files import StoreError
-from ringside_proxy.store.vault import Vault, decode_key, key_file_of
+from ringside_proxy.store.vault import Vault, key_file_of
 
 SECRET = "whsec_canary"
 PLACE = "webhooks|wh_1|secret"
@@ -134,24 +132,6 @@ def test_damaged_key_file_is_no_new_key(key_file):
     with pytest.raises(StoreError, match="is damaged"):
         Vault((), key_file)
     assert key_file.read_text() == "what is this\n"
-
-
-@pytest.mark.parametrize("text", ["", "abc", "hunter2 hunter2", base64.b64encode(b"k" * 31)])
-def test_master_key_has_32_bytes_in_base64(text):
-    """Anything else is refused without being repeated."""
-    text = text if isinstance(text, str) else text.decode()
-
-    with pytest.raises(StoreError, match="openssl rand -base64 32") as refused:
-        decode_key(text)
-
-    assert not text or text not in str(refused.value)
-
-
-def test_master_key_is_what_openssl_makes():
-    """32 random bytes in base64."""
-    key = os.urandom(32)
-
-    assert decode_key(base64.b64encode(key).decode()) == key
 
 
 def test_sealed_form_of_the_future_is_refused():
