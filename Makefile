@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: catalogue demo run test test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
+.PHONY: catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -42,6 +42,14 @@ sbom: ## Writes a bill of materials (CycloneDX) of what the image installs
 	@mkdir -p $(dir $(SBOM))
 	@.venvs/deploy/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
 	  --output-reproducible --spec-version 1.6 --output-file $(SBOM)
+
+verify: $(VENV)/.dev ## The contract suite, and who passes it into the compatibility matrix
+	@$(BIN)/python -m tests.contract.verify
+	@$(BIN)/python -m tests.contract.readme
+
+live: $(VENV)/.dev ## The contract against the real keys in the environment; costs a few cents
+	@$(BIN)/python -m tests.contract.live $(ARGS)
+	@$(BIN)/python -m tests.contract.readme
 
 check: lint test ## Format, lint, types, floors, tests
 

@@ -56,7 +56,6 @@ class Anthropic(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "anthropic"
     base_url: str | None = "https://api.anthropic.com"
     docs_url: str = "https://platform.claude.com/docs/en/api/messages"
-    verified_on: str | None = None
     key_variables: tuple[str, ...] = ("ANTHROPIC_API_KEY",)
     version: str = VERSION
     speaks_openai: bool = False

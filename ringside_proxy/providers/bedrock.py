@@ -62,7 +62,6 @@ class Bedrock(msgspec.Struct, frozen=True, kw_only=True):
     docs_url: str = (
         "https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html"
     )
-    verified_on: str | None = None
     key_variables: tuple[str, ...] = ("AWS_BEARER_TOKEN_BEDROCK",)
     speaks_openai: bool = False
     has_embeddings: bool = True

@@ -124,8 +124,6 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "cohere"
     base_url: str | None = "https://api.cohere.com"
     docs_url: str = "https://docs.cohere.com/v2/reference/chat"
-    verified_on: str | None = None
-    """The day someone ran it against the living service; None if nobody has yet."""
     speaks_openai: bool = False
     has_embeddings: bool = True
 

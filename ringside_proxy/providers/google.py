@@ -53,8 +53,6 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "google"
     base_url: str | None = "https://generativelanguage.googleapis.com/v1beta"
     docs_url: str = "https://ai.google.dev/api/generate-content"
-    verified_on: str | None = None
-    """The day someone ran it against the living service; None if nobody has yet."""
     key_variables: tuple[str, ...] = ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     speaks_openai: bool = False
     has_embeddings: bool = True

@@ -113,8 +113,6 @@ class Ollama(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "ollama"
     base_url: str | None = "http://localhost:11434"
     docs_url: str = "https://docs.ollama.com/api/chat"
-    verified_on: str | None = None
-    """The day someone ran it against the living service; None if nobody has yet."""
     speaks_openai: bool = False
     has_embeddings: bool = True
 

@@ -149,11 +149,6 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
         return self.chat.docs_url
 
     @property
-    def verified_on(self) -> str | None:
-        """The day someone ran it against the living service; None if nobody has yet."""
-        return self.chat.verified_on
-
-    @property
     def speaks_openai(self) -> bool:
         """Where it is not asked in the Responses dialect: `needs_responses` knows when."""
         return True

@@ -63,8 +63,6 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str | None
     """None: known only when it runs."""
     docs_url: str
-    verified_on: str | None = None
-    """The day someone ran it against the living service; None if nobody has yet."""
     key_variables: tuple[str, ...] = ()
     """The environment variables that may hold its key."""
     speaks_openai: bool = False
@@ -129,8 +127,13 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
 
     def capabilities(self, model: str) -> Capabilities:
         """What a model of it does by itself."""
-        partner = model.rpartition(":")[2]
-        return self.partner_abilities.get(partner) or self._rules(model).abilities or self.abilities
+        partner, rules = model.rpartition(":")[2], self._rules(model)
+        if able := self.partner_abilities.get(partner) or rules.abilities:
+            return able
+        # Without a word for how much, nobody can ask it to reason.
+        return structs.replace(
+            self.abilities, reasoning=self.abilities.reasoning and bool(rules.efforts)
+        )
 
     def with_deployments(self, base_models: Mapping[str, str]) -> "OpenAICompatible":
         """The same provider, knowing which model stands behind each of its deployments."""

@@ -2,7 +2,7 @@
 """The rows: every provider that speaks OpenAI's chat completions, as data.
 
 Each row's facts come from the page that `docs_url` names and from the vendor's SDK types, read
-2026-11-21. `verified_on` stays empty until somebody has run the row against the living service.
+2026-11-21.
 """
 
 from typing import Any, Final
@@ -80,7 +80,6 @@ SANDBOX: Final = OpenAICompatible(
     name="sandbox",
     base_url=None,
     docs_url="https://platform.openai.com/docs/api-reference/chat",
-    verified_on="2026-11-21",
     speaks_openai=True,
     embeddings_path="/embeddings",
     embeddings_params=OPENAI_EMBEDDINGS,

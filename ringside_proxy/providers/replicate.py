@@ -111,7 +111,6 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
     name: str = "replicate"
     base_url: str | None = "https://api.replicate.com/v1"
     docs_url: str = "https://replicate.com/docs/reference/http"
-    verified_on: str | None = None
     key_variables: tuple[str, ...] = ("REPLICATE_API_TOKEN",)
     speaks_openai: bool = False
     has_embeddings: bool = False

@@ -56,8 +56,6 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     base_url: str | None
     docs_url: str
-    verified_on: str | None = None
-    """The day someone ran it against the living service; None if nobody has yet."""
     speaks_openai: bool = False
     has_embeddings: bool = False
     path: str = "/responses"

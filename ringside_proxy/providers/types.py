@@ -217,10 +217,6 @@ class Provider(Protocol):
         """Where its wire is documented."""
 
     @property
-    def verified_on(self) -> str | None:
-        """The day someone ran it against the living service; None if nobody has yet."""
-
-    @property
     def speaks_openai(self) -> bool:
         """Its answers are OpenAI's own bytes and may be passed on as they are."""
 

@@ -11,6 +11,7 @@ import msgspec
 
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.types import Capabilities, Provider, Support
+from ringside_proxy.providers.verification import Against, Evidence, evidence
 
 TYPICAL_MODELS: Final = {
     "openai": "gpt-4.1",
@@ -47,7 +48,10 @@ class ToolChoice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
-    """One provider. `enforced`: asked for in words, and the answer checked and repaired."""
+    """One provider. `enforced`: asked for in words, and the answer checked and repaired.
+
+    `verified_on` and `verified_against` are the strongest of the evidence in `verified`.
+    """
 
     provider: str
     model: str
@@ -62,7 +66,8 @@ class Compatibility(msgspec.Struct, frozen=True, kw_only=True):
     embeddings: bool
     images: Literal["url and data", "none"]
     verified_on: str | None
-    verified_against: str
+    verified_against: Against | None
+    verified: tuple[Evidence, ...]
 
 
 def matrix() -> list[Compatibility]:
@@ -79,6 +84,7 @@ def _row(provider: Provider, model: str) -> Compatibility:
     able = provider.capabilities(model)
     has_tools = able.tools is not Support.UNSUPPORTED
     none = Support.UNSUPPORTED
+    shown = evidence().get(provider.name, ())
     return Compatibility(
         provider=provider.name,
         model=model,
@@ -96,14 +102,19 @@ def _row(provider: Provider, model: str) -> Compatibility:
         prompt_caching=able.prompt_caching,
         embeddings=provider.has_embeddings,
         images=_images(able),
-        verified_on=provider.verified_on,
-        verified_against="live" if provider.verified_on else "documented samples",
+        verified_on=shown[-1].on if shown else None,
+        verified_against=shown[-1].against if shown else None,
+        verified=shown,
     )
 
 
 def _images(able: Capabilities) -> Literal["url and data", "none"]:
     """What a model does not fetch is fetched for it."""
     return "url and data" if able.image_urls or able.image_data else "none"
+
+
+def _verified(row: Compatibility) -> str:
+    return f"{row.verified_on}, {row.verified_against}" if row.verified_on else "not yet"
 
 
 def _lines() -> Iterator[str]:
@@ -120,5 +131,5 @@ def _lines() -> Iterator[str]:
             f"| `{row.provider}` ({row.model}) | {forms} | {row.single_tool_call} "
             f"| {row.json_schema} | "
             + " | ".join("yes" if flag else "no" for flag in flags)
-            + f" | {row.images} | {row.verified_on or 'not yet live'} |"
+            + f" | {row.images} | {_verified(row)} |"
         )

@@ -6,10 +6,11 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
@@ -38,16 +39,18 @@ class Ringside:
 
 
 @contextmanager
-def serving(home: Path, config_text: str = CONFIG) -> Iterator[Ringside]:
+def serving(
+    home: Path, config_text: str = CONFIG, env: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Ringside]:
     """Runs a server whose files live in `home`; `{store}` and `{token}` in its config are filled in.
 
     SIGTERM ends it; it has to exit with 0 and to have logged no exception it did not expect.
 
-    The environment is bare, so that no provider's key of the machine is picked up.
+    The environment is bare but for `env`, so that no provider's key of the machine is picked up.
     """
     config, log = home / "ringside.yaml", home / "ringside.log"
     config.write_text(config_text.format(store=home / "ringside.db", token=TOKEN))
-    with log.open("w") as stderr, _start(config, stderr) as process:
+    with log.open("w") as stderr, _start(config, stderr, env) as process:
         try:
             yield Ringside(url=_ready_url(process, log), token=TOKEN, process=process, log=log)
             process.send_signal(signal.SIGTERM)
@@ -59,11 +62,11 @@ def serving(home: Path, config_text: str = CONFIG) -> Iterator[Ringside]:
             process.kill()
 
 
-def _start(config: Path, stderr: IO[str]) -> "subprocess.Popen[str]":
+def _start(config: Path, stderr: IO[str], env: Mapping[str, str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "ringside_proxy", "serve", "-c", str(config)],
         cwd=config.parent,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        env={**env, "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=stderr,
         text=True,

@@ -133,7 +133,10 @@ async def test_a_second_round_tells_the_call_and_its_output(provider: str, proxy
     assert run["usage"] == usage_of(*used)
 
 
-TOO_LONG: Final = cases(lambda deltas: finish(deltas) == "length")
+CONTINUED: Final = ("google", "continuation")
+TOO_LONG: Final = [
+    each for each in cases(lambda deltas: finish(deltas) == "length") if each != CONTINUED
+]
 
 
 @pytest.mark.parametrize(("provider", "case"), TOO_LONG)
@@ -172,6 +175,23 @@ async def test_an_answer_that_is_too_long_leaves_the_run_incomplete(
     assert message["incomplete_details"] == {"reason": "max_tokens"}
     text = "".join(part["text"]["value"] for part in message["content"])
     assert text == text_of(transcript(provider, case))
+
+
+async def test_an_answer_that_google_breaks_off_is_gone_on_with(proxy: Proxy) -> None:
+    """The rest is asked for by its token, and the run has the whole text and the sum of the usage."""
+    provider, case = CONTINUED
+    proxy.answers(provider, case, "plain")
+
+    run = last_run(events := await proxy.run(provider))
+
+    assert run["status"] == "completed", run["last_error"]
+    [message] = [data for name, data in events if name == "thread.message.completed"]
+    parts = [transcript(provider, name) for name in (case, "plain")]
+    assert message["content"][0]["text"]["value"] == "".join(text_of(part) for part in parts)
+    assert run["usage"] == usage_of(*parts)
+    first, second = proxy.sent(provider)
+    assert second.pop("continuationToken")
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.e2e.nineteen import CHAT, Proxy, last_run
 from tests.vendors.asked import strings
-from tests.vendors.far_end import PIXEL, Answer
+from tests.vendors.far_end import PIXEL_URI, Answer
 from tests.vendors.speech import WORDS
 from tests.vendors.wires import says
 
-ENCODED: Final = base64.b64encode(PIXEL).decode()
-DATA_URI: Final = f"data:image/png;base64,{ENCODED}"
+ENCODED: Final = PIXEL_URI.rpartition(",")[2]
 ADDRESS: Final = "https://example.com/red.png"
 SEEING: Final = {
     "openai": "gpt-4.1",
@@ -54,7 +53,7 @@ async def test_an_image_in_the_request_reaches_the_model(provider: str, proxy: P
     proxy.answers(provider, says(provider, WORDS))
     model = f"fc:{provider}/{SEEING[provider]}"
 
-    await proxy.call(CHAT, {"model": model, "messages": seen(DATA_URI)})
+    await proxy.call(CHAT, {"model": model, "messages": seen(PIXEL_URI)})
 
     [sent] = proxy.sent(provider)
     assert any(text.endswith(ENCODED) for text in strings(sent))
@@ -97,7 +96,7 @@ async def test_an_image_by_address_is_fetched_for_the_vendor(provider: str, prox
 @pytest.mark.parametrize("provider", BLIND)
 async def test_a_blind_model_is_not_shown_an_image(provider: str, proxy: Proxy) -> None:
     """It is refused by us, with a word on what to do, before the vendor is asked."""
-    body = {"model": f"fc:{provider}/{BLIND[provider]}", "messages": seen(DATA_URI)}
+    body = {"model": f"fc:{provider}/{BLIND[provider]}", "messages": seen(PIXEL_URI)}
 
     refused = await proxy.call(CHAT, body, status=400)
 

@@ -16,5 +16,5 @@ def test_every_provider_is_served_and_in_the_matrix():
 
 
 def test_readme_holds_the_matrix_that_the_code_makes():
-    """Run `python -c "from ringside_proxy.services.compatibility import *; print(markdown())"`."""
+    """Run `python -m tests.contract.readme`."""
     assert markdown() in README.read_text()

@@ -7,7 +7,7 @@ otherwise. It lives in a thread of its own, because the proxy that calls it is a
 import asyncio
 import json
 import threading
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ PIXEL: Final = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
 """A whole image, of one red pixel."""
+PIXEL_URI: Final = f"data:image/png;base64,{b64encode(PIXEL).decode()}"
 
 
 def key_of(vendor: str) -> str:
@@ -53,6 +54,7 @@ class FarEnd:
         self.received: dict[str, list[Received]] = {}
         self.refused: list[tuple[str, str, Any]] = []
         self.images_served = 0
+        self._predicted: Any = None
         self.forget()
 
     def forget(self) -> None:
@@ -86,9 +88,12 @@ class FarEnd:
         queue = self.queues[vendor]
         is_first_of_two = asked.path.endswith("/predictions")
         if is_first_of_two and not isinstance(queue[0], Reply):
+            self._predicted = asked.body
             listen = f"{self.url}/{vendor}/listen/p1"
             prediction = {"id": "p1", "status": "starting", "urls": {"stream": listen}}
             return Reply(201, json.dumps(prediction).encode())
+        if asked.path.startswith("/listen/"):  # for the answer to what was asked before
+            asked = asked._replace(body=self._predicted)
         said = queue.popleft() if len(queue) > 1 else queue[0]
         return said(asked) if callable(said) else said
 
