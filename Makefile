@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
+.PHONY: bench catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
