@@ -50,6 +50,8 @@ verify: $(VENV)/.dev ## The contract suite, and who passes it into the compatibi
 live: $(VENV)/.dev ## The contract against the real keys in the environment; costs a few cents
 	@$(BIN)/python -m tests.contract.live $(ARGS)
 	@$(BIN)/python -m tests.contract.readme
+bench: $(VENV)/.dev ## What it costs, beside the least that could do the work; prints a table
+	@$(BIN)/python -m tests.bench $(BENCH)
 
 check: lint test ## Format, lint, types, floors, tests
 

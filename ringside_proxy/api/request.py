@@ -48,6 +48,8 @@ async def read_raw(request: web.Request) -> bytes:
     # aiohttp waits for a body for ever: a half-sent one would keep its handler and memory.
     seconds_max = services(request).body_s_max
     try:
+        if request.content.is_eof():  # it came with the head, as most do
+            return await request.read()
         async with asyncio.timeout(seconds_max):
             return await request.read()
     except TimeoutError:

@@ -7,6 +7,8 @@ table, looked up along the exception's MRO.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from functools import lru_cache
 from io import BytesIO
 from typing import Final, Generic, TypeVar
 
@@ -45,6 +47,9 @@ The outcome is `ok`, `cancelled` or an error's code.
 
 Restate = Callable[[int, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
 """Puts a refusal in the words that `errors.py` reads: status, headers and body in, and out."""
+
+CONNECTED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("connected", default=None)
+"""Called when the request that is being sent has its connection."""
 
 T = TypeVar("T")
 
@@ -329,17 +334,23 @@ async def begin(
 ) -> aiohttp.ClientResponse:
     """Sends a request and gives back the answer's head."""
     timeouts, request = attempt.target.timeouts, attempt.outgoing()
-    return await session.request(
-        request.method,
-        _url(request),
-        headers=request.headers,
-        data=_payload(request.body),
-        allow_redirects=False,  # a redirect would carry the key to another host
-        timeout=aiohttp.ClientTimeout(
-            connect=timeouts.pool_s + timeouts.connect_s, sock_connect=timeouts.connect_s
-        ),
-        trace_request_ctx=on_connected,
-    )
+    told = CONNECTED.set(on_connected)
+    try:
+        return await session.request(
+            request.method,
+            _url(request),
+            headers=request.headers,
+            data=_payload(request.body),
+            allow_redirects=False,  # a redirect would carry the key to another host
+            timeout=_client_timeout(timeouts.pool_s, timeouts.connect_s),
+        )
+    finally:
+        CONNECTED.reset(told)
+
+
+@lru_cache(maxsize=64)
+def _client_timeout(pool_s: float, connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(connect=pool_s + connect_s, sock_connect=connect_s)
 
 
 def _url(request: HTTPRequest) -> URL | str:

@@ -10,13 +10,20 @@ Nobody has to remember to end a hold: what is neither told to have ended nor to 
 counts as consumed, estimated.
 """
 
+import asyncio
 import logging
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from ringside_proxy.domain import model_ref
-from ringside_proxy.domain.errors import BillingError, ProviderError, RingsideError
+from ringside_proxy.domain.errors import (
+    BillingError,
+    ProviderError,
+    RingsideError,
+    UnavailableError,
+)
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import (
     WORTH_ASKING_TOKENS,
@@ -262,13 +269,30 @@ class Meter:
     async def settle(self) -> None:
         """Book the last attempt. Goes on to its end even if the caller is cancelled."""
         closing = self.closing()
-        if closing is not None:
+        if closing is None:
+            return
+        try:
+            booked = self._books.db.submit(ledger.close, closing, self.terms)
+        except UnavailableError:
             await self._books.shield.finish(self._written(closing))
+            return
+        try:
+            await asyncio.shield(booked)
+        except UnavailableError:
+            await self._books.shield.finish(self._written(closing))
+        except asyncio.CancelledError:
+            booked.add_done_callback(partial(self._book_late, closing))
+            raise
 
     def end(self) -> None:
         """No further attempt is made: what the call still holds of rate limits is free again."""
         if self._reservation is not None:
             self._reservation.close()
+
+    def _book_late(self, closing: Closing, booked: "asyncio.Future[bool]") -> None:
+        """Nobody waits any more: what could not be stored yet is stored as soon as it can be."""
+        if isinstance(booked.exception(), UnavailableError):
+            self._books.shield.begin(self._written(closing))
 
     async def _written(self, closing: Closing) -> None:
         await until_stored(self._books.db, ledger.close, closing, self.terms)
@@ -298,11 +322,12 @@ class Meter:
             ask, hold_id=self._books.new_id("hold"), call=self._call
         )
         before = self.closing()
-        # In a task of its own: a caller who leaves now must not leave a hold that nobody knows.
-        held = await self._books.shield.finish(
-            self._books.db.write(_reserve, self._ask, self.terms, before, self._once),
-            self._abandon,
-        )
+        reserved = self._books.db.submit(_reserve, self._ask, self.terms, before, self._once)
+        try:
+            held = await asyncio.shield(reserved)
+        except asyncio.CancelledError:
+            reserved.add_done_callback(self._abandon)
+            raise
         if isinstance(held, RingsideError):
             if isinstance(held, BillingError):
                 self._books.metrics.budget_rejections_total.inc()
@@ -311,9 +336,9 @@ class Meter:
         self._call = msgspec.structs.replace(self._call, attempt=self._call.attempt + 1)
         return held
 
-    def _abandon(self, held: Hold | RingsideError) -> None:
+    def _abandon(self, reserved: "asyncio.Future[Hold | RingsideError]") -> None:
         """The caller left while its hold was being stored: nothing was sent."""
-        if isinstance(held, Hold):
+        if reserved.exception() is None and isinstance(held := reserved.result(), Hold):
             self._books.shield.begin(self._written(Closing(hold_id=held.id, consumed=None)))
 
     def _count(self, hold: Hold, consumed: Consumed) -> None:

@@ -114,6 +114,15 @@ class Database:
         Raises what `fn` raises (nothing of it is stored then), OverloadedError while too many
         wait, StorageFullError when the disk is full.
         """
+        return await self.submit(fn, *args, **kwargs)
+
+    def submit(
+        self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> "asyncio.Future[T]":
+        """The same as a future: what is begun is done whether or not anybody waits for it.
+
+        Raises OverloadedError and StorageFullError at once where nothing could be begun.
+        """
         if self._is_closing:
             raise RuntimeError("the store is closed")
         if self.is_full:
@@ -130,7 +139,7 @@ class Database:
         self._waiting.append(_Item(future, call))
         if self._pump is None:
             self._pump = asyncio.create_task(self._drain(), name="store-writer")
-        return await future
+        return future
 
     async def read(
         self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
