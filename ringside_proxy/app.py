@@ -37,6 +37,7 @@ from ringside_proxy.services.idempotency import Idempotency
 from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.live_config import LiveConfig
+from ringside_proxy.services.live_models import LiveModels
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
@@ -238,7 +239,7 @@ async def _assemble(
         live_runs=live_runs,
         completions=Completions(db, client, answers, new_id, clock),
         books=books,
-        models=Models(clock),
+        models=Models(clock, _live_models(stack, live_config, clock, metrics)),
         customers=Customers(db),
         wallet=Wallet(db),
         idempotency=idempotency,
@@ -276,6 +277,23 @@ def _tokens(settings: Settings, db: Database, clock: Clock, new_id: NewId) -> To
 
 def _own_rates(db: Database, customer: str) -> dict[str, int]:
     return db.get(customers.own_rates, customer)
+
+
+def _live_models(
+    stack: AsyncExitStack, live_config: LiveConfig, clock: Clock, metrics: Metrics
+) -> LiveModels:
+    """On connections of its own, so that a slow list takes nothing from the calls of callers."""
+    client = ProviderClient(clock, system_uniform())
+    stack.push_async_callback(client.close)
+    live = LiveModels(
+        client,
+        lambda: live_config.snapshot.router.active,
+        lambda: live_config.snapshot.settings.models.refresh_s,
+        system_uniform(),
+        metrics,
+    )
+    stack.push_async_callback(_cancel, asyncio.create_task(live.run()))
+    return live
 
 
 async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:

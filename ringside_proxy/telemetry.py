@@ -371,6 +371,10 @@ class Metrics:
         if first_chunk_s is not None:
             self._first_chunk_seconds.of(provider, model, operation).observe(first_chunk_s)
 
+    def model_list_read(self, provider: str, outcome: str) -> None:
+        """A provider was asked for its models: `ok`, or the code of what went wrong."""
+        self._model_lists.of(provider, outcome).inc()
+
     def upstream_retried(self, provider: str, reason: str) -> None:
         """A model call is sent again."""
         self._retries.of(provider, reason).inc()
@@ -430,6 +434,14 @@ class Metrics:
                 "upstream_requests_total",
                 "Attempts at model calls",
                 ("provider", "model", "outcome"),
+            ),
+            open_index=1,
+        )
+        self._model_lists = Family(
+            counter(
+                "model_lists_total",
+                "Readings of the model lists that providers publish",
+                ("provider", "outcome"),
             ),
             open_index=1,
         )

@@ -354,6 +354,7 @@ def use_every_metric(metrics: Metrics) -> None:
     metrics.run_lock_conflicts_total.inc()
     metrics.upstream_done("openai", "gpt-4o-mini", "ok", 0.3, 2.0)
     metrics.upstream_retried("openai", "rate_limit_exceeded")
+    metrics.model_list_read("openai", "ok")
     metrics.tokens_used("openai", "gpt-4o-mini", TokenUsage(input_tokens=70, output_tokens=9))
     metrics.store_committed(3, 0.002)
 
@@ -378,6 +379,7 @@ def test_what_happens_is_counted() -> None:
     assert sample(metrics, first_chunk, **call, operation="chat") == 0.3
     assert sample(metrics, "gen_ai_client_token_usage_sum", **call, type="input") == 70
     assert sample(metrics, "gen_ai_client_token_usage_sum", **call, type="output") == 9
+    assert sample(metrics, "model_lists_total", provider="openai", outcome="ok") == 1
     reason = "rate_limit_exceeded"
     assert sample(metrics, "retries_total", provider="openai", reason=reason) == 1
     assert sample(metrics, "store_tx_total") == 3

@@ -1,6 +1,9 @@
-"""The models that can be named here. Answers from the bundled table; never waits for a provider."""
+"""The models that can be named here.
 
-from collections.abc import Collection, Iterator
+Answered from the bundled table and from what providers listed last; never waits for one of them.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -10,9 +13,11 @@ from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.price_lists import ListedRates
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Capability, Model
-from ringside_proxy.providers.types import Provider, Support
+from ringside_proxy.providers.listings import ListedModel
+from ringside_proxy.providers.types import Capabilities, Provider, Support
 from ringside_proxy.sandbox import embeddings as sandbox_embeddings
 from ringside_proxy.sandbox import models as sandbox_models
+from ringside_proxy.services.live_models import LiveModels
 from ringside_proxy.services.model_routing import ModelRouter
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.system import Clock
@@ -21,6 +26,7 @@ SANDBOX_CREATED: Final = 1795219200
 """When the sandbox's models were made, Unix seconds."""
 SANDBOX_SUPPORTS: Final[tuple[Capability, ...]] = ("tools", "json_schema", "vision", "streaming")
 NANO_PER_USD: Final = 10**9
+LiveLists = Mapping[str, tuple[ListedModel, ...]]
 KEPT_MS: Final = 10 * 60_000
 
 
@@ -51,9 +57,10 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
 class Models:
     """What `/v1/models` answers. Kept for a while: all that changes by itself are prices of hours."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, live: LiveModels) -> None:
         self._clock = clock
-        self._kept: tuple[Snapshot, int, list[ModelObject]] | None = None
+        self.live = live
+        self._kept: tuple[Snapshot, tuple[int, int], list[ModelObject]] | None = None
 
     def listed(
         self, snapshot: Snapshot, supports: Collection[str] = (), provider: str | None = None
@@ -77,31 +84,63 @@ class Models:
 
     def _every(self, snapshot: Snapshot) -> list[ModelObject]:
         now_ms = self._clock.now_ms()
-        slot = now_ms // KEPT_MS
-        if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != slot:
-            self._kept = (snapshot, slot, _every(snapshot, now_ms))
+        state = (self.live.version, now_ms // KEPT_MS)
+        if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != state:
+            self._kept = (snapshot, state, _every(snapshot, self.live.known, now_ms))
         return self._kept[2]
 
 
-def _every(snapshot: Snapshot, at_ms: int) -> list[ModelObject]:
+def _every(snapshot: Snapshot, live: LiveLists, at_ms: int) -> list[ModelObject]:
     models = [
         _object(snapshot, at_ms, ModelRef(provider, model.id), model)
         for provider in snapshot.router.active
-        for model in _of(snapshot.router, provider)
+        for model in _of(snapshot.router, provider, live.get(provider, ()))
     ]
     return [*models, *_slots(snapshot, at_ms, {model.id: model for model in models})]
 
 
-def _of(router: ModelRouter, provider: str) -> Iterator[Model]:
-    """A provider's models: where the owner named some (Azure's deployments), those and no others."""
+def _of(router: ModelRouter, provider: str, live: tuple[ListedModel, ...]) -> Iterable[Model]:
+    """A provider's models: where the owner named some (Azure's deployments), those and no others;
+    else those of the table, and those that the provider lists beside them.
+    """
     own = [ref for ref in router.behind if ref.provider == provider]
     if own:
-        for ref in own:
-            yield msgspec.structs.replace(router.facts(ref) or _unknown(ref.model), id=ref.model)
-    elif provider == "sandbox":
-        yield from _sandbox_models()
-    else:
-        yield from catalogue.models(provider)
+        return [
+            msgspec.structs.replace(router.facts(ref) or _unknown(ref.model), id=ref.model)
+            for ref in own
+        ]
+    if provider == "sandbox":
+        return _sandbox_models()
+    models = {model.id: model for model in catalogue.models(provider)}
+    for one in live:
+        known = catalogue.find(provider, one.id)
+        name = one.id if known is None or known.id.lower() != one.id.lower() else known.id
+        models[name] = _seen(name, one, known, router.active[provider].provider)
+    return models.values()
+
+
+def _seen(name: str, live: ListedModel, known: Model | None, provider: Provider) -> Model:
+    """What the table knows of a model that its provider lists, or else what the list says."""
+    if known is None:
+        supports = live.supports or _default_abilities(provider.capabilities(name))
+        known = msgspec.structs.replace(_unknown(name), supports=supports)
+    return msgspec.structs.replace(
+        known,
+        id=name,
+        created=live.created or known.created,
+        context_window=known.context_window or live.context_window,
+        max_output_tokens=known.max_output_tokens or live.max_output_tokens,
+    )
+
+
+def _default_abilities(able: Capabilities) -> tuple[Capability, ...]:
+    """What models of a provider can do as a rule, where neither table nor list says."""
+    flags: dict[Capability, bool] = {
+        "tools": able.tools != Support.UNSUPPORTED,
+        "json_schema": able.json_schema,
+        "streaming": True,
+    }
+    return tuple(name for name, holds in flags.items() if holds)
 
 
 def _slots(snapshot: Snapshot, at_ms: int, models: dict[str, ModelObject]) -> Iterator[ModelObject]:

@@ -283,6 +283,18 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True):
                 yield Problem(f"params.{name}", "belongs to the request", "remove it")
 
 
+class ModelListSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"refresh_s": "refresh"}):
+    """What `/v1/models` shows beside the built-in table."""
+
+    refresh_s: Annotated[
+        Annotated[float, Meta(ge=MINUTE_S, le=7 * 24 * HOUR_S, extra={"unit": "duration"})] | None,
+        Meta(
+            description="How often providers are asked for their models, in the background; null: never.",
+            examples=["6h"],
+        ),
+    ] = 6.0 * HOUR_S
+
+
 class RunSettings(
     msgspec.Struct, frozen=True, kw_only=True, rename={"expires_after_s": "expires_after"}
 ):
@@ -367,6 +379,9 @@ class ConfigFile(msgspec.Struct, frozen=True, kw_only=True):
         dict[Name, SlotSettings],
         Meta(description="Models by a name of yours, used as slot:<name>. Short: `fast: fc:…`."),
     ] = {}
+    models: Annotated[
+        ModelListSettings, Meta(description="What /v1/models shows beside the built-in table.")
+    ] = ModelListSettings()
     budgets: Annotated[BudgetSettings, Meta(description="What customers may spend.")] = (
         BudgetSettings()
     )

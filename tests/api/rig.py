@@ -22,6 +22,7 @@ from ringside_proxy.app import Proxy, running
 from ringside_proxy.settings.schema import (
     AdminSettings,
     AuthSettings,
+    ModelListSettings,
     ProviderSettings,
     RunSettings,
     ServerSettings,
@@ -277,6 +278,7 @@ def _settings(
     ordinary = Settings(
         server=ServerSettings(port=0),
         admin=AdminSettings(port=0),
+        models=ModelListSettings(refresh_s=None),
         store=StoreSettings(url=f"sqlite:///{home}/ringside.db", synchronous="normal"),
         auth=AuthSettings(
             tokens=(

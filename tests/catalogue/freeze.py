@@ -22,8 +22,9 @@ from typing import Any, Final
 import msgspec
 import yaml
 
+from ringside_proxy.providers.model_names import EMBEDS, NOT_SERVED
 from tests.catalogue import genai, litellm, models_dev
-from tests.catalogue.providers import EMBEDS, NOT_SERVED, PARTNER, SOURCES, Source
+from tests.catalogue.providers import PARTNER, SOURCES, Source
 
 HERE: Final = Path(__file__).parent
 TABLE: Final = HERE.parents[1] / "ringside_proxy" / "providers" / "models"
@@ -152,7 +153,7 @@ def _of_genai(sources: Sources, provider: str) -> list[Row]:
 
 
 def _is_ours(name: str, source: Source) -> bool:
-    return not NOT_SERVED.search(name.lower()) and not re.search(source.skips, name.lower())
+    return not NOT_SERVED.search(name) and not re.search(source.skips, name.lower())
 
 
 def _owners(models: Iterable[genai.Made]) -> dict[str, genai.Made]:
@@ -194,7 +195,7 @@ def _of_partners(sources: Sources) -> list[Row]:
             continue
         partner = name.removeprefix(PARTNER)
         for model in provider.models:
-            if NOT_SERVED.search(model.id.lower()) or genai.clauses(model):
+            if NOT_SERVED.search(model.id) or genai.clauses(model):
                 continue
             rows.setdefault(model.id, {"id": model.id, "prices": [], "is_known": True})
             rows[f"{model.id}:{partner}"] = {
@@ -362,7 +363,7 @@ def _corrected(rows: list[Row], overlay: dict[str, Any], provider: str) -> list[
 def _finished(row: Row) -> Row:
     """A row as it is written: what is not known is left out."""
     supports = set(row.get("supports", ["streaming"]))
-    if EMBEDS.search(row["id"].lower()):
+    if EMBEDS.search(row["id"]):
         supports = {"embeddings"}
     is_embedding = "embeddings" in supports
     prices = [_written(price, is_embedding=is_embedding) for price in row["prices"]]

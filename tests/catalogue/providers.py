@@ -1,6 +1,5 @@
 """Where each provider's models stand in the sources, and which of them are none of ours."""
 
-import re
 from typing import Final
 
 import msgspec
@@ -114,13 +113,3 @@ SOURCES: Final = {
 
 PARTNER: Final = "huggingface_"
 """How genai-prices names the prices of HuggingFace's partners."""
-
-NOT_SERVED: Final = re.compile(
-    r"(^|[-./:_])(asr|audio|babbage|clip|curie|davinci|decider|diffusion|dall-e|flux|guardrail|image|"
-    r"imagen|live|lyria|moderation|ocr|realtime|rerank|safeguard|safety|sdxl|sonic|sora|speech|"
-    r"stable-diffusion|transcribe|transcription|tts|turbo-instruct|veo|video|voice|voxtral|whisper)"
-    r"($|[-./:_\d])"
-)
-"""Names of models for something else than text and embeddings, where no table says so."""
-
-EMBEDS: Final = re.compile(r"(^|[-./:_])(embed|embedding|bge|e5|gte)($|[-./:_\d])|^ada$")

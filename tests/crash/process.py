@@ -41,6 +41,7 @@ class Home:
         usual: Json = {
             "server": {"port": 0},
             "admin": {"port": 0},
+            "models": {"refresh": None},
             "store": {"url": f"sqlite:///{self.store}"},
             "auth": {"tokens": [{"name": "app", "token": TOKEN}]},
             "providers": {"sandbox": {}},

@@ -72,6 +72,7 @@ def nineteen_yaml(far_url: str, admin_port: int) -> str:
 
 CONFIG: Final = """\
 server: {{port: 0}}
+models: {{refresh: null}}
 store: {{url: "sqlite:///{store}"}}
 auth: {{tokens: [{{name: app, token: {token}}}]}}
 images: {{allow_private: [127.0.0.1]}}

@@ -22,6 +22,7 @@ URL: Final = re.compile(r"http://\S+:\d+")
 CONFIG: Final = """\
 server: {{port: 0}}
 admin: {{port: 0}}
+models: {{refresh: null}}
 store: {{url: "sqlite:///{store}"}}
 auth: {{tokens: [{{name: app, token: {token}}}]}}
 providers: {{sandbox: {{}}}}

@@ -22,6 +22,7 @@ from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from ringside_proxy.settings.schema import (
     AdminSettings,
     AuthSettings,
+    ModelListSettings,
     ProviderSettings,
     ServerSettings,
     Settings,
@@ -258,6 +259,7 @@ async def proxied(provider: str, url: str, home: Path) -> AsyncIterator[Proxy]:
     settings = Settings(
         server=ServerSettings(port=0),
         admin=AdminSettings(port=0),
+        models=ModelListSettings(refresh_s=None),
         store=StoreSettings(url=f"sqlite:///{home / 'ringside.db'}", synchronous="normal"),
         auth=AuthSettings(tokens=(TokenSettings(name="t", hash_of_token=TokenHash.of(TOKEN)),)),
         providers={

@@ -17,6 +17,7 @@ from ringside_proxy.services.sweeper import Sweeper
 from ringside_proxy.settings.schema import (
     AdminSettings,
     AuthSettings,
+    ModelListSettings,
     ProviderSettings,
     RunSettings,
     ServerSettings,
@@ -290,6 +291,7 @@ async def rigged(
     settings = Settings(
         server=ServerSettings(port=0),
         admin=AdminSettings(port=0),
+        models=ModelListSettings(refresh_s=None),
         store=StoreSettings(url=f"sqlite:///{folder / 'ringside.db'}", synchronous="normal"),
         auth=AuthSettings(tokens=(TokenSettings(name="app", hash_of_token=TokenHash.of(TOKEN)),)),
         providers={"openai": provider},

@@ -4,6 +4,7 @@ import pytest
 
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers import catalogue
 from ringside_proxy.services.prices import MODELS_KEPT_MAX, PriceBook, overrides
 from ringside_proxy.settings.load import load
 
@@ -16,10 +17,10 @@ USAGE = TokenUsage(input_tokens=1_000_000, output_tokens=1_000_000)
 def book(tmp_path):
     """`book(yaml)`: the book of a configuration with these prices."""
 
-    def made(prices):
+    def made(prices, behind=None):
         path = tmp_path / "ringside.yaml"
         path.write_text(f"prices:\n{prices}\n", encoding="utf-8")
-        return PriceBook(overrides(load(path, {}).prices))
+        return PriceBook(overrides(load(path, {}).prices), behind)
 
     return made
 
@@ -115,3 +116,56 @@ def test_names_without_end_do_not_fill_the_memory():
 
     assert len(book._kept) == MODELS_KEPT_MAX
     assert book.find(GPT, NOW_MS) == book.find(GPT, NOW_MS)
+
+
+def test_a_deployment_costs_what_stands_behind_it(book):
+    """Unless the owner gave the deployment a price, by its own name."""
+    mine = ModelRef("azure", "mine")
+    behind = {mine: ModelRef("azure", "gpt-4o")}
+    halved = book("  'fc:azure/m*': {discount_percent: 50}\n", behind)
+
+    assert usd(PriceBook(behind=behind).find(mine, NOW_MS)) == 12.5
+    assert usd(halved.find(mine, NOW_MS)) == 6.25
+    assert PriceBook().find(mine, NOW_MS) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "rates"),
+    [
+        ("", (2.5, 1.25, 10)),
+        ("  fc:openai/gpt-4o: {input: 1}\n", (1, None, 10)),
+        ("  fc:openai/gpt-4o: {like: 'fc:openai/gpt-5.4'}\n", (2.5, 0.25, 15)),
+        ("  'fc:openai/*': {discount_percent: 50}\n", (1.25, 0.625, 5)),
+    ],
+)
+def test_what_is_shown_is_what_is_billed(book, said, rates):
+    """A rate that the owner's price dropped is shown as none."""
+    prices = book(said or "  {}")
+    known = catalogue.find("openai", "gpt-4o").prices
+
+    shown = prices.rates(GPT, known, NOW_MS)
+
+    assert (shown.input, shown.cached_input, shown.output) == tuple(
+        None if rate is None else rate * 10**9 for rate in rates
+    )
+    assert prices.find(GPT, NOW_MS).tiers[0].rates.input == shown.input
+
+
+def test_half_a_price_is_shown_as_none(book):
+    """As it is not billed either."""
+    prices = book("  fc:openai/gpt-99: {input: 1}\n")
+
+    assert prices.rates(ModelRef("openai", "gpt-99"), (), NOW_MS) is None
+
+
+def test_the_price_is_that_of_the_moment_when_the_request_begins():
+    """At DeepSeek half of what it is at the peak, from Monday to Friday."""
+    book, ref = PriceBook(), ModelRef("deepseek", "deepseek-v4-pro")
+    monday_ms = 1_795_392_000_000  # 2026-11-23T00:00Z
+
+    found = [
+        book.find(ref, monday_ms + hour * 3_600_000).tiers[0].rates.output / 10**9
+        for hour in (0, 1, 3, 4, 6, 9, 10, 24 * 5 + 2, 24 * 6 + 7, 24 * 7 + 2)
+    ]
+
+    assert found == [1.98, 3.96, 3.96, 1.98, 3.96, 3.96, 1.98, 1.98, 1.98, 3.96]

@@ -17,7 +17,7 @@ DEFAULT = Path(__file__).parents[2] / "config" / "ringside.yaml"
 APP = "auth: {tokens: [{name: app, token: ko_secret}]}"
 MODEL = "write a model: fc:<provider>/<model>"
 SECTIONS = (
-    "server, admin, store, auth, providers, slots, budgets, rate_limits, wallet, runs, "
+    "server, admin, store, auth, providers, slots, models, budgets, rate_limits, wallet, runs, "
     "structured_output, images, webhooks, upstream, prices, log"
 )
 OTHERS_IN = "lets others than this machine in (server.host is 0.0.0.0)"
