@@ -46,7 +46,9 @@ STATE_REJECTED: Final = "provider_state_rejected"
 CONTINUATIONS_MAX: Final = 8
 """How often a provider may break a long answer off to be asked to go on."""
 
-CALL_ID: Final = re.compile(r"call_[A-Za-z0-9_]{1,59}")
+CALL_ID: Final = re.compile(r"call_(?=.*[A-Za-z])[A-Za-z0-9]{8,59}|call_[0-9]{16,59}")
+"""An id that no other call has: one that only counts (`call_0`) comes again in the next answer, and
+what is kept under it would be given back to another chat."""
 
 Batches = AsyncGenerator[list[Delta], None]
 OnRequest = Callable[[HTTPRequest], None]
@@ -216,7 +218,7 @@ class Answers:
             yield [used]
 
     def _with_own_id(self, delta: Delta) -> Delta:
-        """Clients may rely on `call_…`; a provider's own kind of id is not shown."""
+        """Clients may rely on `call_…`, and we on its being the only one; others are replaced."""
         if isinstance(delta, ToolCallDelta) and delta.id and not CALL_ID.fullmatch(delta.id):
             return msgspec.structs.replace(delta, id=self._new_id("call"))
         return delta

@@ -217,7 +217,7 @@ async def test_of_many_at_once_one_is_carried_out(api: Caller, upstream: FakeUps
 @pytest.fixture
 async def ids(api: Caller, upstream: FakeUpstream) -> dict[str, str]:
     """Objects to call routes on; the run waits for the outputs of its call."""
-    upstream.enqueue(tool_reply([("call_a", "look_up", "{}")]))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "look_up", "{}")]))
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION])
     thread = await api.thread("hello")
     run = await api.run(thread, assistant)
@@ -259,7 +259,9 @@ def call_on(route: Route, ids: dict[str, str]) -> tuple[str, Any]:
     if is_new:
         ids = ids | {"thread_id": ids["free_thread"]}
     if route.path.endswith("/submit_tool_outputs"):
-        return path_of(route, ids), {"tool_outputs": [{"tool_call_id": "call_a", "output": "1"}]}
+        return path_of(route, ids), {
+            "tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": "1"}]
+        }
     if route.path.endswith("/cancel"):
         return path_of(route, ids), None
     return path_of(route, ids), bodies.get(route.path, {"metadata": {"changed": "yes"}})
@@ -509,7 +511,7 @@ async def test_an_error_of_ours_after_the_call_is_given_again(
     ("reply", "said"),
     [
         (text_reply("Hello to you"), {"content": "Hello to you"}),
-        (tool_reply([("call_a", "f", '{"a":1}')], "One moment"), {"content": "One moment"}),
+        (tool_reply([("call_aaaaaaaa", "f", '{"a":1}')], "One moment"), {"content": "One moment"}),
         (
             REFUSAL,
             {"refusal": "I won't"},

@@ -348,7 +348,10 @@ async def test_a_step_of_another_run_is_not_found(api: Caller) -> None:
 
 async def test_calls_are_shown_as_the_model_wrote_them(api: Caller, upstream: FakeUpstream) -> None:
     """Ids, names and arguments of the provider go through unchanged, whatever the text is."""
-    calls = [("call_1", "look_up", '{"q": "\\u2028 ü 🥊"}'), ("call_2", "other", "not json")]
+    calls = [
+        ("call_1aaaaaaa", "look_up", '{"q": "\\u2028 ü 🥊"}'),
+        ("call_2aaaaaaa", "other", "not json"),
+    ]
     upstream.enqueue(tool_reply(calls))
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION, OTHER_FUNCTION])
 

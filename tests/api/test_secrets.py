@@ -119,13 +119,16 @@ async def _use(ringside: Ringside, api: Caller) -> None:
     await api.post("/v1/chat/completions", chat)
     await api.post("/v1/chat/completions", chat | {"stream": True})
     upstream.enqueue(
-        tool_reply([("call_1", "look_up", f'{{"q":"{ARGUMENTS}"}}')]), text_reply(ANSWER)
+        tool_reply([("call_1aaaaaaa", "look_up", f'{{"q":"{ARGUMENTS}"}}')]), text_reply(ANSWER)
     )
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION])
     thread = await api.thread(PROMPT)
     run = await api.run(thread, assistant)
     path = f"/v1/threads/{thread}/runs/{run['id']}"
-    outputs = {"tool_outputs": [{"tool_call_id": "call_1", "output": OUTPUT}], "stream": True}
+    outputs = {
+        "tool_outputs": [{"tool_call_id": "call_1aaaaaaa", "output": OUTPUT}],
+        "stream": True,
+    }
     await api.post(f"{path}/submit_tool_outputs", outputs)
     assert (await api.get(path)).json["status"] == "completed"
 

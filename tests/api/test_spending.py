@@ -286,7 +286,9 @@ async def test_run_that_runs_out_of_money_between_its_calls_fails(
     ringside: Ringside, api: Caller, upstream: FakeUpstream
 ) -> None:
     """The first call was paid for; the second is refused, and says why."""
-    upstream.enqueue(tool_reply([("call_1", "look_up", "{}")]), json_reply(_completion(1_600)))
+    upstream.enqueue(
+        tool_reply([("call_1aaaaaaa", "look_up", "{}")]), json_reply(_completion(1_600))
+    )
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION])
     thread = await api.thread("hi")
     run = await api.run(thread, assistant, user=POOR)

@@ -40,8 +40,8 @@ OBJECT: Final[Json] = {"type": "json_object"}
 GOOD, BAD, WORSE = '{"a": 1}', '{"b": 2}', "I am not JSON"
 DONE: Final = b"data: [DONE]\n\n"
 FUNCTIONS: Final = [{"type": "function", "function": {"name": name}} for name in ("look", "tell")]
-LOOK: Final = ("call_a", "look", '{"x": 1}')
-TELL: Final = ("call_b", "tell", "{}")
+LOOK: Final = ("call_aaaaaaaa", "look", '{"x": 1}')
+TELL: Final = ("call_bbbbbbbb", "tell", "{}")
 IS_STREAM: Final = pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "streamed"])
 
 
@@ -251,7 +251,7 @@ async def test_forced_call_is_made_up_for(limited: Ringside, choice: Any, is_str
     answer = await asked(limited, is_stream, tools=FUNCTIONS, tool_choice=choice)
 
     message, reason, tokens = read(answer, is_stream)
-    assert (ids_of(message), message["content"], reason) == (["call_a"], None, "tool_calls")
+    assert (ids_of(message), message["content"], reason) == (["call_aaaaaaaa"], None, "tool_calls")
     assert tokens == 13 * 2
     for body in sent(limited):
         assert "tool_choice" not in body
@@ -293,7 +293,7 @@ async def test_parallel_calls_are_cut_to_one(
         answer = await asked(ringside, is_stream, tools=FUNCTIONS, parallel_tool_calls=False)
 
         message, reason, _ = read(answer, is_stream)
-        call = {"id": "call_a", "type": "function"}
+        call = {"id": "call_aaaaaaaa", "type": "function"}
         assert message["tool_calls"] == [
             call | {"function": {"name": "look", "arguments": LOOK[2]}}
         ]
@@ -308,7 +308,7 @@ async def test_parallel_calls_of_openai_are_cut_to_one(ringside: Ringside) -> No
 
     answer = await asked(ringside, tools=FUNCTIONS, parallel_tool_calls=False)
 
-    assert ids_of(read(answer, is_stream=False)[0]) == ["call_a"]
+    assert ids_of(read(answer, is_stream=False)[0]) == ["call_aaaaaaaa"]
 
 
 async def test_tools_of_a_model_without_tools_are_refused(
@@ -408,7 +408,7 @@ async def test_state_is_kept_before_the_stream_ends(stateful: Ringside, tmp_path
 
         [kept] = rows(tmp_path, "provider_states")
 
-    assert (kept["call_id"], orjson.loads(kept["state"])) == ("call_a", state(1))
+    assert (kept["call_id"], orjson.loads(kept["state"])) == ("call_aaaaaaaa", state(1))
 
 
 async def test_state_belongs_to_its_token(stateful: Ringside) -> None:

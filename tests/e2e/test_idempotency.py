@@ -193,7 +193,7 @@ async def test_a_stream_that_was_left_is_whole_when_it_comes_again(
 async def test_a_run_s_stream_is_told_again(home: Home, upstream: FakeUpstream) -> None:
     """The SDK's event handler ends with the same run, message and text; also of submitted outputs."""
     upstream.enqueue(
-        tool_reply([("call_a", "look_up", "{}")], "One moment"), text_reply("12 degrees")
+        tool_reply([("call_aaaaaaaa", "look_up", "{}")], "One moment"), text_reply("12 degrees")
     )
     async with talking(home) as (sdk, _):
         assistant = await sdk.beta.assistants.create(
@@ -225,7 +225,7 @@ async def outputs_of(sdk: AsyncOpenAI, run: Any) -> tuple[Any, str]:
     async with sdk.beta.threads.runs.submit_tool_outputs_stream(
         run_id=run.id,
         thread_id=run.thread_id,
-        tool_outputs=[{"tool_call_id": "call_a", "output": "12"}],
+        tool_outputs=[{"tool_call_id": "call_aaaaaaaa", "output": "12"}],
         extra_headers=key("outputs"),
     ) as stream:
         text = "".join([delta async for delta in stream.text_deltas])

@@ -44,7 +44,7 @@ SCHEMA: Final[Json] = {
 OBJECT: Final[Json] = {"type": "json_object"}
 GOOD, BAD, WORSE = '{"a": 1}', '{"b": 2}', "I am not JSON"
 DONE: Final = b"data: [DONE]\n\n"
-CALL: Final = ("call_a", "weather", "{}")
+CALL: Final = ("call_aaaaaaaa", "weather", "{}")
 ONE_CALL: Final = TokenUsage(input_tokens=9, output_tokens=4)
 
 
@@ -143,7 +143,7 @@ async def test_call_passes_where_a_schema_was_wanted(asker: Asker) -> None:
 
     deltas = await asker.ask(row(), response_format=SCHEMA, tools=[WEATHER])
 
-    assert calls_of(deltas) == ["call_a"]
+    assert calls_of(deltas) == ["call_aaaaaaaa"]
 
 
 async def test_tools_in_the_schemas_way_are_left_out_of_its_repair(asker: Asker) -> None:
@@ -166,7 +166,7 @@ async def test_forced_call_is_asked_for_until_it_comes(asker: Asker, choice: Any
 
     deltas = await asker.ask(row(), tools=[WEATHER, CLOCK], tool_choice=choice)
 
-    assert (calls_of(deltas), text_of(deltas)) == (["call_a"], "")
+    assert (calls_of(deltas), text_of(deltas)) == (["call_aaaaaaaa"], "")
     assert asker.used == times(2)
     assert all("tool_choice" not in request.body for request in asker.upstream.requests)
 
@@ -187,14 +187,14 @@ async def test_later_calls_are_dropped_where_one_was_wanted(
     asker: Asker, support: Support, choice: str
 ) -> None:
     """Whoever allows no parallel calls gets one, also of a model that does not heed it."""
-    asker.upstream.enqueue(tool_reply([CALL, ("call_b", "clock", '{"x": 1}')]))
+    asker.upstream.enqueue(tool_reply([CALL, ("call_bbbbbbbb", "clock", '{"x": 1}')]))
     provider = row(able(single_tool_call=support))
 
     deltas = await asker.ask(
         provider, tools=[WEATHER, CLOCK], tool_choice=choice, parallel_tool_calls=False
     )
 
-    assert calls_of(deltas) == ["call_a"]
+    assert calls_of(deltas) == ["call_aaaaaaaa"]
     assert {delta.index for delta in deltas if isinstance(delta, ToolCallDelta)} == {0}
     sends_it = "parallel_tool_calls" in asker.upstream.requests[0].body
     assert sends_it is (support is Support.NATIVE)
@@ -319,15 +319,15 @@ def given_back(rig: Rig, number: int = -1) -> list[Any]:
 async def test_state_comes_back_within_its_run(tmp_path: Path, upstream: FakeUpstream) -> None:
     """Each round gets the states of all rounds before it, each with its own call, and no other."""
     upstream.enqueue(
-        tool_reply([CALL, ("call_b", "clock", "{}")]),
-        tool_reply([("call_c", "clock", "{}")], text="And now the time."),
+        tool_reply([CALL, ("call_bbbbbbbb", "clock", "{}")]),
+        tool_reply([("call_cccccccc", "clock", "{}")], text="And now the time."),
         text_reply("Sunny"),
     )
     async with rigged(tmp_path, upstream) as rig:
         assistant = await rig.assistant(tools=[WEATHER, CLOCK])
         run = await rig.run(await rig.thread("Hi"), assistant)
-        run = await rig.submit(run, call_a="sunny", call_b="noon")
-        run = await rig.submit(run, call_c="noon")
+        run = await rig.submit(run, call_aaaaaaaa="sunny", call_bbbbbbbb="noon")
+        run = await rig.submit(run, call_cccccccc="noon")
 
         assert run["status"] == "completed"
         assert given_back(rig, 0) == []
@@ -341,7 +341,7 @@ async def test_state_is_not_given_to_a_later_run(tmp_path: Path, upstream: FakeU
     upstream.enqueue(tool_reply([CALL]), text_reply("Sunny"), text_reply("Still sunny"))
     async with rigged(tmp_path, upstream) as rig:
         thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
-        await rig.submit(await rig.run(thread, assistant), call_a="sunny")
+        await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sunny")
         await rig.say(thread, "And now?")
         await rig.run(thread, assistant)
 
@@ -356,7 +356,7 @@ async def test_state_survives_a_restart(tmp_path: Path, upstream: FakeUpstream) 
     async with rigged(tmp_path, upstream) as rig:
         run = await rig.run(await rig.thread("Hi"), await rig.assistant(tools=[WEATHER]))
     async with rigged(tmp_path, upstream) as rig:
-        run = await rig.submit(run, call_a="sunny")
+        run = await rig.submit(run, call_aaaaaaaa="sunny")
 
         assert run["status"] == "completed"
         assert given_back(rig) == [state(1)]
@@ -373,7 +373,7 @@ async def test_state_is_not_given_to_another_model(tmp_path: Path, upstream: Fak
         assistant = await rig.assistant(model="slot:smart", tools=[WEATHER])
         run = await rig.run(await rig.thread("Hi"), assistant)
     async with rigged(tmp_path, upstream, slots=after) as rig:
-        run = await rig.submit(run, call_a="sunny")
+        run = await rig.submit(run, call_aaaaaaaa="sunny")
 
         assert [request.body["model"] for request in upstream.requests] == ["gpt-4o", "gpt-4.1"]
         assert run["status"] == "completed"

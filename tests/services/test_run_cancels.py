@@ -13,7 +13,7 @@ from tests.fakes import FakeUpstream, Gate, chunk, frame, stream_reply, text_rep
 from tests.services.rig import WEATHER, Rig, names, text_of
 
 APP = Caller(token_id="cfg", name="app")
-CALL = {"index": 0, "id": "call_a", "function": {"name": "weather", "arguments": '{"ci'}}
+CALL = {"index": 0, "id": "call_aaaaaaaa", "function": {"name": "weather", "arguments": '{"ci'}}
 
 
 @dataclass
@@ -95,7 +95,7 @@ async def test_cancel_of_a_run_at_work_that_nobody_streams(
 
 async def test_cancel_at_requires_action(rig: Rig, upstream: FakeUpstream) -> None:
     """A run that waits for outputs is cancelled at once; its calls count as never answered."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Hello"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Hello"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
 
@@ -108,7 +108,7 @@ async def test_cancel_at_requires_action(rig: Rig, upstream: FakeUpstream) -> No
     [step] = await rig.steps(run)
     assert (step["status"], step["usage"]["total_tokens"]) == ("cancelled", 13)
     await rig.run(thread, assistant)
-    assert rig.seen()[-1]["tool_call_id"] == "call_a"
+    assert rig.seen()[-1]["tool_call_id"] == "call_aaaaaaaa"
 
 
 async def test_cancel_of_a_run_that_is_cancelling_is_refused(
@@ -202,11 +202,11 @@ async def test_cancel_in_the_moment_of_submitting_outputs(
     rig: Rig, upstream: FakeUpstream, is_streamed: bool, is_cancel_first: bool
 ) -> None:
     """Outputs and a cancel that meet in the store leave a run that is cancelled, not one stuck."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
     services = rig.proxy.services
-    outputs = [("call_a", "sun")]
+    outputs = [("call_aaaaaaaa", "sun")]
 
     def submit() -> Any:
         return services.runs.submit_tool_outputs(
@@ -256,7 +256,7 @@ async def test_run_that_waits_for_outputs_does_not_wait_for_its_reader(
     assert not first.live.task.done()  # its last event waits for the reader
 
     if how == "submit":
-        ended = await rig.submit(run, call_a="sun")
+        ended = await rig.submit(run, call_aaaaaaaa="sun")
     elif how == "cancel":
         await rig.cancel(run)
         ended = await rig.settled(run)

@@ -76,10 +76,10 @@ async def test_expired_run_keeps_what_was_said(rig: Rig, upstream: FakeUpstream)
 
 async def test_run_that_waits_for_outputs_expires(rig: Rig, upstream: FakeUpstream) -> None:
     """The time that tools take counts; outputs that come too late are refused."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
-    outputs = {"tool_outputs": [{"tool_call_id": "call_a", "output": "sun"}]}
+    outputs = {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": "sun"}]}
     path = f"/threads/{thread}/runs/{run['id']}"
 
     rig.clock.advance(600)
@@ -117,12 +117,14 @@ async def test_queued_run_expires(rig: Rig, upstream: FakeUpstream) -> None:
 async def test_resumed_run_keeps_its_deadline(rig: Rig, upstream: FakeUpstream) -> None:
     """Submitting outputs buys no time: the deadline counts from creation."""
     gate = Gate()
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), stream_reply(gate))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), stream_reply(gate))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
     rig.clock.advance(500)
     path = f"/threads/{thread}/runs/{run['id']}/submit_tool_outputs"
-    resumed = await rig.post(path, {"tool_outputs": [{"tool_call_id": "call_a", "output": ""}]})
+    resumed = await rig.post(
+        path, {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": ""}]}
+    )
     await gate.reached.wait()
 
     rig.clock.advance(100)
@@ -182,7 +184,7 @@ async def test_sweep_expires_all_that_is_due_and_nothing_else(
     rig: Rig, upstream: FakeUpstream
 ) -> None:
     """One sweep ends every run whose time is up, in whatever state, and leaves the others."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]))
     waiting = await rig.run(
         await rig.thread("Hi"), await rig.assistant(tools=[WEATHER]), expires_after=30
     )

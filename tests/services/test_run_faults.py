@@ -90,7 +90,9 @@ MID_MESSAGE: dict[str, Reply] = {
     "no UTF-8": stream_reply(chunk({"content": "Hel"}), b'data: {"a":"\xff"}\n\n'),
     "a call without a name": stream_reply(
         chunk({"content": "Hel"}),
-        chunk({"tool_calls": [{"index": 0, "id": "call_a", "function": {"arguments": "{}"}}]}),
+        chunk(
+            {"tool_calls": [{"index": 0, "id": "call_aaaaaaaa", "function": {"arguments": "{}"}}]}
+        ),
         chunk({}, "tool_calls"),
     ),
 }
@@ -123,7 +125,11 @@ async def test_fault_in_mid_message_keeps_what_was_said(
 
 async def test_fault_in_mid_call_leaves_no_half_call(rig: Rig, upstream: FakeUpstream) -> None:
     """Calls that broke off are not kept: neither the step nor a later model call shows them."""
-    fragment = {"index": 0, "id": "call_a", "function": {"name": "weather", "arguments": '{"ci'}}
+    fragment = {
+        "index": 0,
+        "id": "call_aaaaaaaa",
+        "function": {"name": "weather", "arguments": '{"ci'},
+    }
     upstream.enqueue(
         stream_reply(chunk({"tool_calls": [fragment]}), Reset()), text_reply("Hello again")
     )
@@ -142,10 +148,10 @@ async def test_fault_in_a_later_round_keeps_the_finished_ones(
     rig: Rig, upstream: FakeUpstream
 ) -> None:
     """Steps that were done stay done; the usage of the rounds before is shown."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), error_reply(401))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), error_reply(401))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
 
-    run = await rig.submit(await rig.run(thread, assistant), call_a="sun")
+    run = await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sun")
 
     assert (run["status"], run["usage"]["total_tokens"]) == ("failed", 13)
     assert [step["status"] for step in await rig.steps(run)] == ["completed"]

@@ -25,7 +25,7 @@ from tests.fakes import (
 from tests.services.rig import TOKEN, WEATHER, Reading, Rig, names, rigged, text_of
 
 APP = Caller(token_id="cfg", name="app")
-CALL = {"index": 0, "id": "call_a", "function": {"name": "weather", "arguments": '{"ci'}}
+CALL = {"index": 0, "id": "call_aaaaaaaa", "function": {"name": "weather", "arguments": '{"ci'}}
 WAIT_S = 5.0
 
 
@@ -90,10 +90,10 @@ async def test_reader_of_outputs_that_leaves_cancels_its_run(
 ) -> None:
     """The second stream of a run is no different from its first."""
     gate = Gate()
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), stream_reply(gate))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), stream_reply(gate))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
-    outputs = {"tool_outputs": [{"tool_call_id": "call_a", "output": "sun"}]}
+    outputs = {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": "sun"}]}
     path = f"/threads/{thread}/runs/{run['id']}/submit_tool_outputs"
 
     async with rig.reading_of(path, outputs) as reading:
@@ -111,12 +111,12 @@ async def test_reader_that_leaves_after_requires_action_changes_nothing(
     rig: Rig, upstream: FakeUpstream
 ) -> None:
     """The stream is over there: the run goes on waiting for its outputs."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     async with rig.reading(thread, assistant) as reading:
         run = await reading.until("run.requires_action")
 
-    ended = await rig.submit(run, call_a="sun")
+    ended = await rig.submit(run, call_aaaaaaaa="sun")
 
     assert ended["status"] == "completed"
 
@@ -289,7 +289,7 @@ async def test_deleting_a_thread_never_waits_for_its_run(
 ) -> None:
     """Whatever is under way on a thread, deleting it works at once and leaves nothing at work."""
     gate = Gate()
-    waiting = tool_reply([("call_a", "weather", "{}")])
+    waiting = tool_reply([("call_aaaaaaaa", "weather", "{}")])
     upstream.enqueue(stream_reply(gate) if moment == "plain run at work" else waiting)
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     if moment == "plain run at work":

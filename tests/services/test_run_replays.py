@@ -107,8 +107,8 @@ async def test_a_stream_that_made_its_thread_tells_of_it_again(
 async def test_each_stretch_of_a_run_is_told_again_alone(rig: Rig, upstream: FakeUpstream) -> None:
     """The stream that made a run, and that of its outputs, stay what they were after its end."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", ARGUMENTS)], "One moment"),
-        tool_reply([("call_b", "weather", "{}")]),
+        tool_reply([("call_aaaaaaaa", "weather", ARGUMENTS)], "One moment"),
+        tool_reply([("call_bbbbbbbb", "weather", "{}")]),
         text_reply("12 degrees"),
     )
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
@@ -117,7 +117,8 @@ async def test_each_stretch_of_a_run_is_told_again_alone(rig: Rig, upstream: Fak
     run = told[0][0][-2][1]
     submitted = f"{runs}/{run['id']}/submit_tool_outputs"
     outputs = [
-        {"tool_outputs": [{"tool_call_id": c, "output": "12"}]} for c in ("call_a", "call_b")
+        {"tool_outputs": [{"tool_call_id": c, "output": "12"}]}
+        for c in ("call_aaaaaaaa", "call_bbbbbbbb")
     ]
     for number, body in enumerate(outputs):
         first = events_of((await post(rig, submitted, {**body, "stream": True}, f"s{number}"))[1])
@@ -140,7 +141,7 @@ async def test_a_run_that_was_cancelled_later_still_waits_in_its_stream(
     rig: Rig, upstream: FakeUpstream
 ) -> None:
     """The stream ended with the calls; that the run ended otherwise afterwards is not part of it."""
-    upstream.enqueue(tool_reply([("call_a", "weather", ARGUMENTS)]))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", ARGUMENTS)]))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     path, body = f"/threads/{thread}/runs", {"assistant_id": assistant, "stream": True}
     first = events_of((await post(rig, path, body))[1])

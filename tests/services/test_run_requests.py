@@ -124,11 +124,11 @@ async def test_forced_choice_holds_for_the_first_call_alone(
     rig: Rig, upstream: FakeUpstream, choice: Any
 ) -> None:
     """A model that had to call on every round could never answer."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"))
     assistant = await rig.assistant(tools=[WEATHER])
     run = await rig.run(await rig.thread("Hi"), assistant, tool_choice=choice)
 
-    ended = await rig.submit(run, call_a="sunny")
+    ended = await rig.submit(run, call_aaaaaaaa="sunny")
 
     assert rig.sent(0)["tool_choice"] == choice
     assert "tool_choice" not in rig.sent(1)
@@ -137,11 +137,11 @@ async def test_forced_choice_holds_for_the_first_call_alone(
 
 async def test_choice_of_none_holds_for_every_call(rig: Rig, upstream: FakeUpstream) -> None:
     """`none` forbids calls on a later run too, while the tools stay known to the model."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"))
     assistant = await rig.assistant(tools=[WEATHER])
     run = await rig.run(await rig.thread("Hi"), assistant, tool_choice="none")
 
-    await rig.submit(run, call_a="sunny")
+    await rig.submit(run, call_aaaaaaaa="sunny")
 
     assert [rig.sent(i)["tool_choice"] for i in (0, 1)] == ["none", "none"]
 
@@ -196,10 +196,10 @@ async def test_last_messages_are_all_the_model_sees(
 async def test_last_messages_keep_the_calls_between_them(rig: Rig, upstream: FakeUpstream) -> None:
     """Calls and outputs that stand between the last messages are no messages, but are shown."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"), text_reply("Hello")
+        tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"), text_reply("Hello")
     )
     thread, assistant = await rig.thread("Weather?"), await rig.assistant(tools=[WEATHER])
-    await rig.submit(await rig.run(thread, assistant), call_a="sun")
+    await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sun")
     await rig.say(thread, "last")
     truncation = {"type": "last_messages", "last_messages": 3}
 
@@ -214,15 +214,15 @@ async def test_last_messages_never_leave_out_the_runs_own_calls(
 ) -> None:
     """What the run itself did is shown beside the last message, however little else is."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", "{}")], "Wait"),
-        tool_reply([("call_b", "weather", "{}")]),
+        tool_reply([("call_aaaaaaaa", "weather", "{}")], "Wait"),
+        tool_reply([("call_bbbbbbbb", "weather", "{}")]),
         text_reply("Sunny"),
     )
     thread, assistant = await rig.thread("old", "new"), await rig.assistant(tools=[WEATHER])
     truncation = {"type": "last_messages", "last_messages": 1}
     run = await rig.run(thread, assistant, truncation_strategy=truncation)
 
-    await rig.submit(await rig.submit(run, call_a="sun"), call_b="rain")
+    await rig.submit(await rig.submit(run, call_aaaaaaaa="sun"), call_bbbbbbbb="rain")
 
     assert [(m["role"], m.get("content")) for m in rig.seen()] == [
         ("system", "Be brief."),

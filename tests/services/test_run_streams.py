@@ -47,7 +47,11 @@ def broken(*deltas: dict[str, Any]) -> Reply:
 
 def call_fragment(arguments: str) -> dict[str, Any]:
     function = {"name": "weather", "arguments": arguments}
-    return {"tool_calls": [{"index": 0, "id": "call_a", "type": "function", "function": function}]}
+    return {
+        "tool_calls": [
+            {"index": 0, "id": "call_aaaaaaaa", "type": "function", "function": function}
+        ]
+    }
 
 
 SCENARIOS: dict[str, tuple[Reply, list[str], str]] = {
@@ -67,12 +71,15 @@ SCENARIOS: dict[str, tuple[Reply, list[str], str]] = {
         "completed",
     ),
     "a function call": (
-        tool_reply([("call_a", "weather", ARGUMENTS)]),
+        tool_reply([("call_aaaaaaaa", "weather", ARGUMENTS)]),
         [*BEGIN, *CALLS, "run.requires_action", "done"],
         "requires_action",
     ),
     "text, then calls": (
-        tool_reply([("call_a", "weather", ARGUMENTS), ("call_b", "weather", "{}")], "One moment"),
+        tool_reply(
+            [("call_aaaaaaaa", "weather", ARGUMENTS), ("call_bbbbbbbb", "weather", "{}")],
+            "One moment",
+        ),
         [*BEGIN, *MESSAGE, *MESSAGE_DONE, *CALLS, "run.requires_action", "done"],
         "requires_action",
     ),
@@ -167,7 +174,7 @@ async def test_stream_of_create_and_run_begins_with_the_thread(
 AFTER_OUTPUTS: dict[str, tuple[Reply, list[str]]] = {
     "text": (text_reply("Sunny now"), [*MESSAGE, *MESSAGE_DONE, "run.completed", "done"]),
     "more calls": (
-        tool_reply([("call_z", "weather", "{}")]),
+        tool_reply([("call_zzzzzzzz", "weather", "{}")]),
         [*CALLS, "run.requires_action", "done"],
     ),
     "failure": (error_reply(401), ["run.failed", "done"]),
@@ -179,13 +186,13 @@ async def test_stream_of_outputs_begins_with_the_tool_step(
     rig: Rig, upstream: FakeUpstream, reply: Reply, expected: list[str]
 ) -> None:
     """Submitted outputs complete their step, then the run goes on; it is not created again."""
-    upstream.enqueue(tool_reply([("call_a", "weather", ARGUMENTS)]), reply)
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", ARGUMENTS)]), reply)
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
 
     events = await rig.stream(
         f"/threads/{thread}/runs/{run['id']}/submit_tool_outputs",
-        {"tool_outputs": [{"tool_call_id": "call_a", "output": "sunny"}]},
+        {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": "sunny"}]},
     )
 
     assert folded(names(events)) == [
@@ -264,14 +271,16 @@ async def test_announced_objects_can_be_read_at_once(rig: Rig, upstream: FakeUps
 
 async def test_resumed_stream_opens_steps_of_its_own(rig: Rig, upstream: FakeUpstream) -> None:
     """Each stream announces the steps that it opens, and together they are the run's steps."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")], "One moment"), text_reply("Sunny"))
+    upstream.enqueue(
+        tool_reply([("call_aaaaaaaa", "weather", "{}")], "One moment"), text_reply("Sunny")
+    )
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     first = await rig.stream_run(thread, assistant)
     run = payload(first, "run.requires_action")
 
     second = await rig.stream(
         f"/threads/{thread}/runs/{run['id']}/submit_tool_outputs",
-        {"tool_outputs": [{"tool_call_id": "call_a", "output": "sunny"}]},
+        {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": "sunny"}]},
     )
 
     steps = await rig.steps(run)

@@ -53,21 +53,24 @@ async def test_run_loops_over_tools_until_the_model_speaks(
 ) -> None:
     """Round after round the model is shown all its calls with their outputs, in order."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", '{"city":"Bern"}'), ("call_b", "clock", "{}")], "Wait"),
-        tool_reply([("call_c", "weather", '{"city":"Rome"}')]),
+        tool_reply(
+            [("call_aaaaaaaa", "weather", '{"city":"Bern"}'), ("call_bbbbbbbb", "clock", "{}")],
+            "Wait",
+        ),
+        tool_reply([("call_cccccccc", "weather", '{"city":"Rome"}')]),
         text_reply("Bern is nicer"),
     )
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER, CLOCK])
 
     first = await rig.run(thread, assistant)
-    second = await rig.submit(first, call_b="noon", call_a="sun")
-    third = await rig.submit(second, call_c="rain")
+    second = await rig.submit(first, call_bbbbbbbb="noon", call_aaaaaaaa="sun")
+    third = await rig.submit(second, call_cccccccc="rain")
 
     assert [run["status"] for run in (first, second, third)] == [
         *("requires_action", "requires_action", "completed"),
     ]
     required = second["required_action"]["submit_tool_outputs"]["tool_calls"]
-    assert [call["id"] for call in required] == ["call_c"]
+    assert [call["id"] for call in required] == ["call_cccccccc"]
     assert shown(rig) == [
         *(("user", "Hi"), ("assistant", "Wait"), ("tool", "sun"), ("tool", "noon")),
         *(("assistant", None), ("tool", "rain")),
@@ -80,10 +83,12 @@ async def test_run_loops_over_tools_until_the_model_speaks(
 async def test_run_shows_earlier_runs_calls_to_the_model(rig: Rig, upstream: FakeUpstream) -> None:
     """Calls and outputs of earlier runs are replayed, or models would call again."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"), text_reply("I said so")
+        tool_reply([("call_aaaaaaaa", "weather", "{}")]),
+        text_reply("Sunny"),
+        text_reply("I said so"),
     )
     thread, assistant = await rig.thread("Weather?"), await rig.assistant(tools=[WEATHER])
-    await rig.submit(await rig.run(thread, assistant), call_a="sun")
+    await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sun")
     await rig.say(thread, "Sure?")
 
     await rig.run(thread, assistant)
@@ -99,16 +104,16 @@ async def test_run_after_one_that_left_calls_open_can_go_on_calling(
 ) -> None:
     """Calls that a cancelled run left unanswered never stand in the way of later rounds."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", "{}")]),
-        tool_reply([("call_a", "weather", "{}")]),
-        tool_reply([("call_b", "weather", "{}")]),
+        tool_reply([("call_aaaaaaaa", "weather", "{}")]),
+        tool_reply([("call_aaaaaaaa", "weather", "{}")]),
+        tool_reply([("call_bbbbbbbb", "weather", "{}")]),
         text_reply("Sunny"),
     )
     thread, assistant = await rig.thread("Weather?"), await rig.assistant(tools=[WEATHER])
     await rig.cancel(await rig.run(thread, assistant))
 
-    run = await rig.submit(await rig.run(thread, assistant), call_a="sun")
-    ended = await rig.submit(run, call_b="rain")
+    run = await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sun")
+    ended = await rig.submit(run, call_bbbbbbbb="rain")
 
     assert ended["status"] == "completed"  # the provider refuses a call that is not answered
     assert [role for role, _ in shown(rig)] == [
@@ -169,7 +174,7 @@ async def test_run_is_a_snapshot_of_its_assistant(
     rig: Rig, upstream: FakeUpstream, change: str
 ) -> None:
     """Changing or deleting the assistant does not touch a run that exists."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")]), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")]), text_reply("Sunny"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
 
@@ -178,7 +183,7 @@ async def test_run_is_a_snapshot_of_its_assistant(
         await rig.post(f"/assistants/{assistant}", changes)
     else:
         await rig.call("DELETE", f"/assistants/{assistant}")
-    ended = await rig.submit(run, call_a="sun")
+    ended = await rig.submit(run, call_aaaaaaaa="sun")
 
     assert ended["status"] == "completed"
     assert (rig.sent()["model"], rig.seen()[0]["content"]) == ("gpt-4o", "Be brief.")
@@ -189,12 +194,12 @@ async def test_run_is_a_snapshot_of_its_assistant(
 
 async def test_run_usage_is_the_sum_of_its_steps(rig: Rig, upstream: FakeUpstream) -> None:
     """Each step shows its own call's usage, the run all of it; at requires_action none."""
-    upstream.enqueue(counted(260, 12, "call_a"), counted(284, 42))
+    upstream.enqueue(counted(260, 12, "call_aaaaaaaa"), counted(284, 42))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
 
     waiting = await rig.run(thread, assistant)
     open_steps = await rig.steps(waiting)
-    ended = await rig.submit(waiting, call_a="sun")
+    ended = await rig.submit(waiting, call_aaaaaaaa="sun")
 
     assert (waiting["usage"], [step["usage"] for step in open_steps]) == (None, [None])
     assert [step["usage"] for step in await rig.steps(ended)] == [spent(260, 12), spent(284, 42)]
@@ -205,10 +210,10 @@ async def test_run_usage_of_text_and_calls_is_counted_once(
     rig: Rig, upstream: FakeUpstream
 ) -> None:
     """A call that made two steps is billed on the last one."""
-    upstream.enqueue(tool_reply([("call_a", "weather", "{}")], "Wait"), text_reply("Sunny"))
+    upstream.enqueue(tool_reply([("call_aaaaaaaa", "weather", "{}")], "Wait"), text_reply("Sunny"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
 
-    ended = await rig.submit(await rig.run(thread, assistant), call_a="sun")
+    ended = await rig.submit(await rig.run(thread, assistant), call_aaaaaaaa="sun")
 
     assert [step["usage"]["total_tokens"] for step in await rig.steps(ended)] == [0, 13, 13]
     assert ended["usage"]["total_tokens"] == 26
@@ -216,12 +221,12 @@ async def test_run_usage_of_text_and_calls_is_counted_once(
 
 async def test_max_completion_tokens_hold_over_all_rounds(rig: Rig, upstream: FakeUpstream) -> None:
     """Each round gets what the rounds before have left; with nothing left no call is made."""
-    upstream.enqueue(counted(10, 180, "call_a"), counted(10, 120, "call_b"))
+    upstream.enqueue(counted(10, 180, "call_aaaaaaaa"), counted(10, 120, "call_bbbbbbbb"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant, max_completion_tokens=300)
-    run = await rig.submit(run, call_a="sun")
+    run = await rig.submit(run, call_aaaaaaaa="sun")
 
-    ended = await rig.submit(run, call_b="rain")
+    ended = await rig.submit(run, call_bbbbbbbb="rain")
 
     assert [rig.sent(i)["max_completion_tokens"] for i in (0, 1)] == [300, 120]
     assert len(upstream.requests) == 2
@@ -233,11 +238,11 @@ async def test_max_completion_tokens_hold_over_all_rounds(rig: Rig, upstream: Fa
 
 async def test_max_prompt_tokens_hold_over_all_rounds(rig: Rig, upstream: FakeUpstream) -> None:
     """Prompts add up too: a round that has no room left ends the run as incomplete."""
-    upstream.enqueue(counted(256, 5, "call_a"))
+    upstream.enqueue(counted(256, 5, "call_aaaaaaaa"))
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant, max_prompt_tokens=256)
 
-    ended = await rig.submit(run, call_a="sun")
+    ended = await rig.submit(run, call_aaaaaaaa="sun")
 
     assert ended["status"] == "incomplete"
     assert ended["incomplete_details"] == {"reason": "max_prompt_tokens"}
@@ -272,7 +277,7 @@ async def test_filtered_run_keeps_what_was_said(rig: Rig, upstream: FakeUpstream
 
 async def test_run_that_nobody_streams_stores_the_same(rig: Rig, upstream: FakeUpstream) -> None:
     """A run leaves the same steps and messages whether it is streamed or not."""
-    reply = tool_reply([("call_a", "weather", "{}")], "Wait")
+    reply = tool_reply([("call_aaaaaaaa", "weather", "{}")], "Wait")
     upstream.enqueue(reply, reply)
     assistant = await rig.assistant(tools=[WEATHER])
 
@@ -306,10 +311,10 @@ async def test_run_of_an_empty_thread_needs_instructions(rig: Rig, upstream: Fak
 
 
 BAD_OUTPUTS: dict[str, list[str]] = {
-    "one missing": ["call_a"],
-    "one unknown": ["call_a", "call_x"],
-    "one twice": ["call_a", "call_a"],
-    "one too many": ["call_a", "call_b", "call_c"],
+    "one missing": ["call_aaaaaaaa"],
+    "one unknown": ["call_aaaaaaaa", "call_x"],
+    "one twice": ["call_aaaaaaaa", "call_aaaaaaaa"],
+    "one too many": ["call_aaaaaaaa", "call_bbbbbbbb", "call_cccccccc"],
     "none": [],
 }
 
@@ -320,7 +325,8 @@ async def test_outputs_that_do_not_fit_the_calls_are_refused_whole(
 ) -> None:
     """Every pending call is answered once, in one request; else nothing is stored."""
     upstream.enqueue(
-        tool_reply([("call_a", "weather", "{}"), ("call_b", "weather", "{}")]), text_reply("Sunny")
+        tool_reply([("call_aaaaaaaa", "weather", "{}"), ("call_bbbbbbbb", "weather", "{}")]),
+        text_reply("Sunny"),
     )
     thread, assistant = await rig.thread("Hi"), await rig.assistant(tools=[WEATHER])
     run = await rig.run(thread, assistant)
@@ -331,9 +337,11 @@ async def test_outputs_that_do_not_fit_the_calls_are_refused_whole(
 
     assert refusal.status == 400
     assert refusal.message == (
-        f"Expected tool outputs for call_ids ['call_a', 'call_b'], got {given}"
+        f"Expected tool outputs for call_ids ['call_aaaaaaaa', 'call_bbbbbbbb'], got {given}"
     )
-    assert (await rig.submit(run, call_a="sun", call_b="rain"))["status"] == "completed"
+    assert (await rig.submit(run, call_aaaaaaaa="sun", call_bbbbbbbb="rain"))[
+        "status"
+    ] == "completed"
 
 
 async def test_run_moves_on_only_from_where_it_is(rig: Rig, upstream: FakeUpstream) -> None:
@@ -342,7 +350,7 @@ async def test_run_moves_on_only_from_where_it_is(rig: Rig, upstream: FakeUpstre
     thread = await rig.thread("Hi")
     run = await rig.run(thread, await rig.assistant())
     path = f"/threads/{thread}/runs/{run['id']}"
-    output = {"tool_outputs": [{"tool_call_id": "call_a", "output": ""}]}
+    output = {"tool_outputs": [{"tool_call_id": "call_aaaaaaaa", "output": ""}]}
 
     outputs = await rig.refusal("POST", f"{path}/submit_tool_outputs", output)
     cancel = await rig.refusal("POST", f"{path}/cancel")
