@@ -215,7 +215,7 @@ async def test_sighup_stops_nothing(home: Home) -> None:
     async with home.serving() as server, Client.of(server.url) as client:
         async with streaming(client, "slow-50") as listener:
             server.signal(signal.SIGHUP)
-            await until(lambda: logged(home), lambda text: "reload" in text)
+            await until(lambda: logged(home), lambda text: "in effect as it was" in text)
             await listener.task
         assert (await readiness(server))[0] == 200
         assert await server.stop() == 0

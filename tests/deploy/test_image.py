@@ -25,6 +25,8 @@ SECRET_FILES: Final = re.compile(r"(^|/)(\.env|id_\w+|.*\.(pem|key|db)|secrets)$
 PATHS: Final = ("/opt/ringside", "/wheels", "/src")
 READY_S_MAX: Final = 60
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for the packages to be fetched
+
 Tool = Callable[[str], Path]
 
 
@@ -95,7 +97,7 @@ def image(tool: Tool, tmp_path_factory: pytest.TempPathFactory) -> Path:
                     env=env,
                     check=True,
                     capture_output=True,
-                    timeout=280,
+                    timeout=550,
                 )
     return root
 
