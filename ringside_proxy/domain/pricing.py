@@ -129,8 +129,11 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
 
     def _reachable(self, input_tokens_max: int, service_tier: str | None) -> list[Rates]:
         """The rates that a request of at most so many tokens can be billed at, lowest tier first."""
-        first, *higher = self._tiers(service_tier)
-        return [first.rates, *(tier.rates for tier in higher if tier.above < input_tokens_max)]
+        tiers = self._tiers(service_tier)
+        if len(tiers) == 1:
+            return [tiers[0].rates]
+        first, *higher = tiers
+        return [first.rates, *[tier.rates for tier in higher if tier.above < input_tokens_max]]
 
 
 class Charge(msgspec.Struct, frozen=True):

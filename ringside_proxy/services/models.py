@@ -3,6 +3,7 @@
 Answered from the bundled table and from what providers listed last; never waits for one of them.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, Literal
 
@@ -55,39 +56,46 @@ class ModelObject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False
 
 
 class Models:
-    """What `/v1/models` answers. Kept for a while: all that changes by itself are prices of hours."""
+    """What `/v1/models` answers.
+
+    Made on a thread, for it may take a tenth of a second where many providers are on; and kept for a
+    while: all that changes by itself are prices of hours.
+    """
 
     def __init__(self, clock: Clock, live: LiveModels) -> None:
         self._clock = clock
         self.live = live
+        self._making = asyncio.Lock()
         self._kept: tuple[Snapshot, tuple[int, int], list[ModelObject]] | None = None
 
-    def listed(
+    async def listed(
         self, snapshot: Snapshot, supports: Collection[str] = (), provider: str | None = None
     ) -> list[ModelObject]:
         """Every model of every provider that is on, and every slot, that pass the filters."""
         return [
             model
-            for model in self._every(snapshot)
+            for model in await self._every(snapshot)
             if (provider is None or model.provider == provider)
             and set(supports) <= set(model.supports)
         ]
 
-    def named(self, snapshot: Snapshot, name: str) -> ModelObject:
+    async def named(self, snapshot: Snapshot, name: str) -> ModelObject:
         """The model or slot of this id. Raises NotFoundError, in OpenAI's words."""
-        for model in self._every(snapshot):
+        for model in await self._every(snapshot):
             if model.id == name:
                 return model
         raise NotFoundError(
             f"The model '{name}' does not exist", param="model", code="model_not_found"
         )
 
-    def _every(self, snapshot: Snapshot) -> list[ModelObject]:
-        now_ms = self._clock.now_ms()
-        state = (self.live.version, now_ms // KEPT_MS)
-        if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != state:
-            self._kept = (snapshot, state, _every(snapshot, self.live.known, now_ms))
-        return self._kept[2]
+    async def _every(self, snapshot: Snapshot) -> list[ModelObject]:
+        async with self._making:
+            now_ms = self._clock.now_ms()
+            state = (self.live.version, now_ms // KEPT_MS)
+            if self._kept is None or self._kept[0] is not snapshot or self._kept[1] != state:
+                made = await asyncio.to_thread(_every, snapshot, self.live.known, now_ms)
+                self._kept = (snapshot, state, made)
+            return self._kept[2]
 
 
 def _every(snapshot: Snapshot, live: LiveLists, at_ms: int) -> list[ModelObject]:
