@@ -343,6 +343,7 @@ def _deployments(settings: Settings) -> dict[ModelRef, ModelRef]:
 def _answer_rules(settings: Settings) -> AnswerRules:
     return AnswerRules(
         repairs_max=settings.structured_output.max_retries,
+        tells_at_once=settings.structured_output.stream == "optimistic",
         images=AddressRules.of("images.allow_private", settings.images.allow_private),
     )
 

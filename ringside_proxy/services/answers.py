@@ -94,44 +94,81 @@ class Answers:
         *,
         request_id: str | None = None,
         on_request: OnRequest = lambda http_request: None,
+        is_streamed: bool = False,
     ) -> Batches:
         """The answer, batch by batch; usage is the sum over everything that was asked.
 
         An answer with checks comes in one batch, once it has passed; one that does not is asked
-        for again, as often as the route says. Raises BillingError, ProviderError, and
-        ResponseSchemaValidationFailedError if it never did, after the usage has been told.
+        for again, as often as the route says. Where the route tells streams at once, one that
+        `is_streamed` comes as it is said, without its finish until it has passed. Raises
+        BillingError, ProviderError, and ResponseSchemaValidationFailedError for an answer that
+        does not pass, after the usage has been told.
+
         `meter` counts every attempt by itself; `on_request` is shown every request as it goes out.
         """
         call = _Call(route=route, meter=meter, request_id=request_id, on_request=on_request)
         if not planned.has_checks:
-            async with aclosing(self._stream(call, planned.request)) as batches:
-                async for batch in batches:
-                    if kept := _first_calls(batch, planned.calls_max):
-                        yield kept
-            return
+            answer = self._stream(call, planned.request)
+        elif is_streamed and route.rules.tells_at_once and not planned.must_call:
+            answer = self._told_at_once(call, planned)
+        else:
+            answer = self._held_back(call, planned)
+        async with aclosing(answer) as batches:
+            async for batch in batches:
+                if kept := _first_calls(batch, planned.calls_max):
+                    yield kept
+
+    async def _held_back(self, call: _Call, planned: Plan) -> Batches:
+        """An answer that has passed its checks, from as many as it took."""
         request, used = planned.request, NO_USAGE
-        for repairs_left in range(route.rules.repairs_max, -1, -1):
+        for repairs_left in range(call.route.rules.repairs_max, -1, -1):
             try:
                 whole = await self._whole(call, request)
             except ProviderRejectedError as error:
-                if error.code != SCHEMA_REJECTED or "response_format" not in request.params:
-                    raise
-                planned = self._in_words(route, planned)
+                planned = self._in_words(call, planned, request, error)
                 request = planned.request
                 whole = await self._whole(call, request)
             used = used + whole.usage
-            faults = [] if whole.is_cut else planned.faults(whole.text, whole.has_calls)
+            faults = whole.faults(planned)
             if not faults:
-                yield [*_first_calls(whole.deltas, planned.calls_max), UsageDelta(used)]
+                yield [*whole.deltas, UsageDelta(used)]
                 return
             yield [UsageDelta(used)]
             if repairs_left == 0:
-                raise _hopeless(planned, whole.text, faults)
+                raise _hopeless(planned, whole.text, faults, "also after it was asked again")
             request = again(planned, whole.text, faults)
 
-    def _in_words(self, route: Route, planned: Plan) -> Plan:
-        """The plan for a model that takes schemas, but not this one."""
-        able = route.provider.capabilities(planned.request.model)
+    async def _told_at_once(self, call: _Call, planned: Plan) -> Batches:
+        """An answer as it comes: it is finished if it has passed, and an error if it has not."""
+        told: list[Delta] = []
+        try:
+            async with aclosing(self._stream(call, planned.request)) as batches:
+                async for batch in batches:
+                    told.extend(batch)
+                    yield [delta for delta in batch if not isinstance(delta, Finish)]
+        except ProviderRejectedError as error:
+            if told:
+                raise
+            planned = self._in_words(call, planned, planned.request, error)
+            async with aclosing(self._stream(call, planned.request)) as batches:
+                async for batch in batches:
+                    told.extend(batch)
+                    yield [delta for delta in batch if not isinstance(delta, Finish)]
+        whole = _Whole(told)
+        if faults := whole.faults(planned):
+            raise _hopeless(planned, whole.text, faults, "and it has been told already")
+        yield [delta for delta in told if isinstance(delta, Finish)]
+
+    def _in_words(
+        self, call: _Call, planned: Plan, request: CompletionRequest, error: ProviderRejectedError
+    ) -> Plan:
+        """The plan for a model that takes schemas, but not this one.
+
+        Raises `error` if it is not the schema that the model has refused.
+        """
+        if error.code != SCHEMA_REJECTED or "response_format" not in request.params:
+            raise error
+        able = call.route.provider.capabilities(planned.request.model)
         unable = msgspec.structs.replace(able, json_schema=False)
         return plan(planned.asked, unable, self._schemas)
 
@@ -295,6 +332,10 @@ class _Whole:
         self.text = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
         self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
 
+    def faults(self, planned: Plan) -> list[str]:
+        """What is wrong with it, in words for the model; an answer that was cut is let through."""
+        return [] if self.is_cut else planned.faults(self.text, self.has_calls)
+
 
 def _words(delta: Delta) -> str:
     match delta:
@@ -314,10 +355,11 @@ def _first_calls(batch: list[Delta], calls_max: int | None) -> list[Delta]:
     ]
 
 
-def _hopeless(planned: Plan, text: str, faults: list[str]) -> ResponseSchemaValidationFailedError:
+def _hopeless(
+    planned: Plan, text: str, faults: list[str], circumstance: str
+) -> ResponseSchemaValidationFailedError:
     wanted = "call a tool, as tool_choice asks" if planned.must_call else "meet response_format"
     return ResponseSchemaValidationFailedError(
-        f"The model's answer does not {wanted}, also after it was asked again: "
-        + "; ".join(faults),
+        f"The model's answer does not {wanted}, {circumstance}: " + "; ".join(faults),
         content=text,
     )

@@ -81,7 +81,7 @@ class Completions:
             return await self._relayed_whole(call, planned.request)
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
         try:
-            async with aclosing(self._deltas(call, planned)) as batches:
+            async with aclosing(self._deltas(call, planned, is_streamed=False)) as batches:
                 async for batch in batches:
                     completion.feed(batch)
         finally:
@@ -182,7 +182,9 @@ class Completions:
         )
         return await self._answers.plan(call.route, request)
 
-    def _deltas(self, call: ChatCall, planned: Plan) -> AsyncGenerator[list[Any], None]:
+    def _deltas(
+        self, call: ChatCall, planned: Plan, *, is_streamed: bool
+    ) -> AsyncGenerator[list[Any], None]:
         def note(http_request: HTTPRequest) -> None:
             call.dropped_params = http_request.dropped_params
 
@@ -192,6 +194,7 @@ class Completions:
             call.meter,
             request_id=call.request_id,
             on_request=note,
+            is_streamed=is_streamed,
         )
 
     async def _relayed(self, call: ChatCall, planned: Plan) -> AsyncGenerator[bytes, None]:
@@ -243,7 +246,7 @@ class Completions:
         )
         kept: Any = None
         try:
-            async with aclosing(self._deltas(call, planned)) as batches:
+            async with aclosing(self._deltas(call, planned, is_streamed=True)) as batches:
                 async for batch in batches:
                     told = chunks.feed(batch)
                     # Before it is told: many clients leave at `finish_reason`.

@@ -207,9 +207,7 @@ class LiveRuns:
 
         async def pump() -> None:
             is_streamed = live.channel is not None
-            async with aclosing(
-                self._executor.generate(call, saves_before_telling=is_streamed)
-            ) as batches:
+            async with aclosing(self._executor.generate(call, is_streamed=is_streamed)) as batches:
                 async for batch in batches:
                     await self._tell(live, batch)
 

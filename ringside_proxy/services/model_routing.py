@@ -24,11 +24,12 @@ REASONING_FIRST_BYTE_S: Final = 120.0
 class AnswerRules(msgspec.Struct, frozen=True, kw_only=True):
     """How answers are held to what was asked for, and what may be fetched for the question.
 
-    `repairs_max`: how often an answer that does not pass is asked for again. `images`: where
-    images may come from.
+    `repairs_max`: how often an answer that does not pass is asked for again. `tells_at_once`:
+    streams are not held back until they pass. `images`: where images may come from.
     """
 
     repairs_max: int = 2
+    tells_at_once: bool = False
     images: AddressRules = AddressRules("images.allow_private")
 
 

@@ -59,12 +59,12 @@ class RunExecutor:
         )
 
     async def generate(
-        self, call: ModelCall, *, saves_before_telling: bool
+        self, call: ModelCall, *, is_streamed: bool
     ) -> AsyncGenerator[list[StreamEvent], None]:
         """The events of the model's answer, as they come.
 
-        With `saves_before_telling`, a step or message is stored before its opening or closing is
-        told; without, with the next periodic save. Raises ProviderError, InvalidRequestError for
+        For a run that `is_streamed`, a step or message is stored before its opening or closing is
+        told; for others with the next periodic save. Raises ProviderError, InvalidRequestError for
         what the model cannot do, BillingError, ResponseSchemaValidationFailedError.
         """
         built = await self._db.read(run_request.build, call.run, call.route)
@@ -74,18 +74,19 @@ class RunExecutor:
         assembler = call.assembler
         planned = await self._answers.plan(call.route, built.request)
         saved_at_s = self._clock.monotonic_s()
-        async with aclosing(self._answers.deltas(call.route, planned, call.meter)) as batches:
+        answer = self._answers.deltas(call.route, planned, call.meter, is_streamed=is_streamed)
+        async with aclosing(answer) as batches:
             async for deltas in batches:
                 call.is_answering = True
                 events = [event for delta in deltas for event in assembler.feed(delta)]
-                is_told = saves_before_telling and assembler.must_save
+                is_told = is_streamed and assembler.must_save
                 if is_told or self._is_save_due(assembler, saved_at_s):
                     await self._save(call)
                     saved_at_s = self._clock.monotonic_s()
                 if events:
                     yield events
         if assembler.finish_reason != "content_filter" and (events := assembler.ensure_message()):
-            if saves_before_telling:
+            if is_streamed:
                 await self._save(call)
             yield events
 

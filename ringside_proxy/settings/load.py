@@ -185,8 +185,6 @@ def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str
         if isinstance(document.get(section), list):
             yield section
         yield from (f"{section}.{key}" for key in _keys(document, section))
-    if given.structured_output.stream != "buffer":
-        yield "structured_output.stream"
     if given.runs.when_busy != "reject":
         yield "runs.when_busy"
 

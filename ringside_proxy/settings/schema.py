@@ -333,7 +333,8 @@ class StructuredOutputSettings(msgspec.Struct, frozen=True, kw_only=True):
     stream: Annotated[
         Literal["buffer", "optimistic"],
         Meta(
-            description="buffer holds a stream back until it is valid; optimistic is not in effect yet."
+            description="buffer holds a stream back until it is valid, and repairs it; optimistic"
+            " tells it at once, and ends in an error if it was not."
         ),
     ] = "buffer"
 

@@ -419,7 +419,6 @@ def test_keys_without_effect_are_named(load_text):
     assert settings.not_in_effect == (
         "slots.b.fallbacks",
         "upstream.flush_interval",
-        "structured_output.stream",
         "runs.when_busy",
     )
 
