@@ -53,8 +53,8 @@ def declared() -> dict[str, set[str]]:
     registry = Metrics("0")._registry
     found: dict[str, set[str]] = {}
     for collector in registry._collector_to_names:
-        [metric] = collector.describe()
-        labels = set(getattr(collector, "_labelnames", ()))
+        [metric] = collector.collect()
+        labels = set(getattr(collector, "_labelnames", getattr(collector, "_label_names", ())))
         if metric.type == "info":
             labels = {"version"}
         for suffix in SAMPLES[metric.type]:
