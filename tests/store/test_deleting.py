@@ -11,7 +11,7 @@ from tests.store.memory import DEVELOPER
 CHUNK = 500
 ROWS = 1200
 
-STAYS = ("tombstones", "wallet", "ledger_clock")
+STAYS = ("tombstones", "events", "wallet", "ledger_clock")
 """Tables that may have rows when every thread is gone; the last two always have one."""
 
 
@@ -71,6 +71,7 @@ def test_purge_leaves_no_row_of_the_thread(store):
     after = store.dump()
     assert [row[0] for row in after.pop("tombstones")] == [thread.thread.id]
     assert before.pop("tombstones") == []
+    del before["events"], after["events"]  # what happened has happened, and is told
     assert after == before
     assert all(full[table] > 2 * CHUNK for table in ("items", "runs", "generations", "run_steps"))
     assert len(removed) > 8
