@@ -14,8 +14,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.telemetry import (
-    LABEL_CHARS_MAX,
-    LABEL_SETS_MAX,
     LOG_FIELDS,
     LOG_TEXT_CHARS_MAX,
     METRICS_CONTENT_TYPE,
@@ -29,6 +27,7 @@ from ringside_proxy.telemetry import (
     redact,
     stack_text,
 )
+from ringside_proxy.telemetry.families import LABEL_CHARS_MAX, LABEL_SETS_MAX
 
 Configure = Callable[..., io.StringIO]
 

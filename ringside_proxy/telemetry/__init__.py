@@ -9,12 +9,10 @@ import logging
 import re
 import sqlite3
 import traceback
-from bisect import bisect_left
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
-from itertools import accumulate
-from typing import Any, Final, Generic, Literal, Protocol, TextIO, TypedDict, TypeVar, Unpack
+from typing import Any, Final, Literal, TextIO, TypedDict, Unpack
 
 import orjson
 from prometheus_client import (
@@ -26,11 +24,9 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.telemetry.families import OTHER, Family, Histogram
 
 # ---------------------------------------------------------------------------------------- logging
 
@@ -208,9 +204,6 @@ def _headline(error: BaseException) -> str:
 
 METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 NAMESPACE: Final = "ringside"
-LABEL_SETS_MAX: Final = 300
-LABEL_CHARS_MAX: Final = 128
-OTHER: Final = "other"
 
 Operation = Literal["chat", "embeddings"]
 HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -224,96 +217,6 @@ TOKEN_BUCKETS: Final = tuple(float(4**k) for k in range(14))  # 1 … 67,108,864
 COMMIT_BUCKETS_S: Final = tuple(0.0001 * 2**k for k in range(14))  # 0.1 ms … 0.82 s
 BATCH_BUCKETS: Final = tuple(float(2**k) for k in range(7))  # 1 … 64, the writer's batch
 LAG_BUCKETS_S: Final = tuple(0.001 * 2**k for k in range(13))  # 1 ms … 4.1 s
-
-M = TypeVar("M")
-
-
-M_co = TypeVar("M_co", covariant=True)
-
-
-class Labelled(Protocol[M_co]):
-    """A metric with labels, as `Family` needs it."""
-
-    def labels(self, *values: str) -> M_co:
-        """The child for these label values."""
-
-
-class Buckets:
-    """One histogram's counts. prometheus_client's own walks all buckets under locks, seven times
-    for each request; here an observation is a search and two additions on the event loop.
-    """
-
-    __slots__ = ("_bounds", "counts", "total")
-
-    def __init__(self, bounds: tuple[float, ...]) -> None:
-        self._bounds = bounds
-        self.counts = [0] * (len(bounds) + 1)
-        self.total = 0.0
-
-    def observe(self, value: float) -> None:
-        """Count a value."""
-        self.counts[bisect_left(self._bounds, value)] += 1
-        self.total += value
-
-
-class Histogram(Collector):
-    """A histogram, with or without labels."""
-
-    def __init__(
-        self,
-        name: str,
-        documentation: str,
-        label_names: tuple[str, ...] = (),
-        *,
-        buckets: tuple[float, ...],
-        namespace: str,
-        registry: CollectorRegistry,
-    ) -> None:
-        self._name, self._documentation = f"{namespace}_{name}", documentation
-        self._label_names, self._bounds = label_names, buckets
-        self._children: dict[tuple[str, ...], Buckets] = {}
-        self.observe = self.labels().observe if not label_names else self._refuse
-        registry.register(self)
-
-    def labels(self, *values: str) -> Buckets:
-        """The child for these label values."""
-        return self._children.setdefault(values, Buckets(self._bounds))
-
-    def collect(self) -> Iterator[Metric]:
-        """What a scrape is told."""
-        family = HistogramMetricFamily(self._name, self._documentation, labels=self._label_names)
-        for values, child in list(self._children.items()):
-            below = list(accumulate(child.counts))
-            bounds = [*map(floatToGoString, self._bounds), "+Inf"]
-            family.add_metric(values, list(zip(bounds, below, strict=True)), child.total)
-        yield family
-
-    def _refuse(self, value: float) -> None:
-        raise TypeError(f"{self._name} has labels")
-
-
-class Family(Generic[M]):
-    """A metric with labels. A label set is bound once; then finding it is one dictionary lookup.
-
-    The label at `open_index` takes values that are not known beforehand: once there are
-    LABEL_SETS_MAX sets, its new values all become `other`.
-    """
-
-    def __init__(self, metric: Labelled[M], open_index: int) -> None:
-        self._metric = metric
-        self._open_index = open_index
-        self._children: dict[tuple[str, ...], M] = {}
-
-    def of(self, *values: str) -> M:
-        """The child for these label values, in the order of the metric's labels."""
-        child = self._children.get(values)
-        return child if child is not None else self._bind(values)
-
-    def _bind(self, values: tuple[str, ...]) -> M:
-        kept = [value[:LABEL_CHARS_MAX] for value in values]
-        if tuple(kept) not in self._children and len(self._children) >= LABEL_SETS_MAX:
-            kept[self._open_index] = OTHER
-        return self._children.setdefault(tuple(kept), self._metric.labels(*kept))
 
 
 class Metrics:
