@@ -130,6 +130,8 @@ async def _answer(
 ) -> web.StreamResponse:
     """The run at once, or its events until it ends."""
     headers = {"x-ringside-model": str(begun.live.route.ref)}
+    if begun.live.dropped_params:
+        headers["x-ringside-dropped-params"] = ", ".join(begun.live.dropped_params)
     if begun.remaining_nano is not None:
         headers["x-ringside-budget-remaining-usd"] = usd_text(begun.remaining_nano)
     if not is_streamed or begun.live.channel is None:

@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from ringside_proxy.domain.errors import (
+    InvalidRequestError,
     ProviderError,
     ProviderRejectedError,
     ResponseSchemaValidationFailedError,
@@ -85,6 +86,21 @@ class Answers:
             return planned
         fetched = await self._images.fetched(request.messages, route.rules.images)
         return planned.with_messages(lambda messages: with_images(messages, fetched))
+
+    def dropped_params(self, route: Route, request: CompletionRequest) -> tuple[str, ...]:
+        """What the route's model does not take of a request, by OpenAI's names.
+
+        None for one that cannot be put to it at all: that is told when it is.
+        """
+        if not request.params:
+            return ()
+        able = route.provider.capabilities(request.model)
+        try:
+            planned = plan(request, able, self._schemas)
+            built = route.provider.build_request(planned.request, route.credentials)
+        except InvalidRequestError:
+            return ()
+        return built.dropped_params
 
     async def deltas(
         self,

@@ -80,6 +80,7 @@ class LiveRun:
         self.meter = meter
         self.channel = channel
         self.stop_reason: StopReason | None = None
+        self.dropped_params: tuple[str, ...] = ()
         self.task: asyncio.Task[None] | None = None
         self.has_stopped = asyncio.Event()
         """Its end, or that of its segment, is stored; its reader may still be behind."""
@@ -152,6 +153,7 @@ class LiveRuns:
         live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
         self._live[run.id] = live
         self.idle.clear()
+        live.dropped_params = self._executor.dropped_params(run, route)
         live.task = asyncio.create_task(self._work(live), name=run.id)
         return live
 

@@ -58,6 +58,10 @@ class RunExecutor:
             run=run, generation=generation, route=route, meter=meter, assembler=assembler
         )
 
+    def dropped_params(self, run: RunRecord, route: Route) -> tuple[str, ...]:
+        """The names of the run's parameters that its model does not take."""
+        return self._answers.dropped_params(route, run_request.sample(run, route))
+
     async def generate(
         self, call: ModelCall, *, is_streamed: bool
     ) -> AsyncGenerator[list[StreamEvent], None]:

@@ -58,6 +58,24 @@ def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
     )
 
 
+def sample(run: RunRecord, route: Route) -> CompletionRequest:
+    """A request with the parameters of the run's next call, but without messages and schemas.
+
+    Which parameters a model does not take depends on neither, and it is built in no time.
+    """
+    tools = [
+        {"type": "function", "function": {"name": tool.function.name}}
+        for tool in run.settings.tools
+    ]
+    params = _params(run.settings, route, tools, None, is_first_call=run.started_ms is None)
+    params.pop("response_format", None)
+    if limit := _least(run.settings.max_completion_tokens, run.settings.call_max_tokens):
+        params["max_completion_tokens"] = limit
+    return CompletionRequest(
+        model=route.ref.model, messages=[{"role": "user", "content": "."}], params=params
+    )
+
+
 def _states(tx: Tx, run: RunRecord, route: Route, own: list[Item]) -> dict[str, Any]:
     """What the model left with this run's calls. Of earlier runs nothing is given back: thinking
     belongs to the turn it was thought in.
