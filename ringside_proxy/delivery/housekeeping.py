@@ -35,11 +35,13 @@ class Housekeeping:
         clock: Clock,
         metrics: Metrics,
         catch_up: Callable[[], Awaitable[None]],
+        usage_oldest_s: Callable[[], float],
     ) -> None:
         self._db = db
         self._clock = clock
         self._metrics = metrics
         self._catch_up = catch_up
+        self._usage_oldest_s = usage_oldest_s
         self._tidied_s = float("-inf")
         self._woken = asyncio.Event()
         db.listen("webhooks", self.wake)
@@ -93,3 +95,4 @@ class Housekeeping:
         self._metrics.webhooks_disabled.set(
             sum(receiver.disabled_reason in ("gone", "failing") for receiver in receivers)
         )
+        self._metrics.usage_push_oldest_seconds.set(self._usage_oldest_s())

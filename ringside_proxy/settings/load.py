@@ -16,7 +16,6 @@ from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem, SettingsError
 from ringside_proxy.settings.schema import (
     LOCAL_TOKEN,
-    SECTIONS_NOT_BUILT,
     AuthSettings,
     ConfigFile,
     ProviderSettings,
@@ -61,7 +60,7 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     if problems:
         raise SettingsError(problems)
     sections = msgspec.structs.asdict(given) | {"providers": _switched_on(given)}
-    idle = tuple(_not_in_effect(given, document))
+    idle = tuple(_not_in_effect(given))
     return Settings(**sections, not_in_effect=idle, master_keys=keys)
 
 
@@ -176,15 +175,11 @@ def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
     return on or {"sandbox": ProviderSettings()}
 
 
-def _not_in_effect(given: ConfigFile, document: dict[str, Node]) -> Iterator[str]:
+def _not_in_effect(given: ConfigFile) -> Iterator[str]:
     """Keys of the file whose feature this version does not have."""
     for name, slot in given.slots.items():
         if slot.fallbacks:
             yield f"slots.{name}.fallbacks"
-    for section in SECTIONS_NOT_BUILT:
-        if isinstance(document.get(section), list):
-            yield section
-        yield from (f"{section}.{key}" for key in _keys(document, section))
     if given.runs.when_busy != "reject":
         yield "runs.when_busy"
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.settings.schema import SECTIONS_NOT_BUILT, ConfigFile
+from ringside_proxy.settings.schema import ConfigFile
 from ringside_proxy.settings.shapes import (
     Entries,
     Field,
@@ -97,14 +97,10 @@ def _section_schema(section: Section) -> dict[str, Any]:
 
 
 def _field_schema(field: Field) -> dict[str, Any]:
-    schema = {"description": _description(field), **_schema(field.shape)}
+    schema = {"description": field.description, **_schema(field.shape)}
     if not isinstance(field.shape, Section) and not field.is_required:
         schema["default"] = _written(field.default, field.shape)
     return schema | ({"examples": field.examples} if field.examples else {})
-
-
-def _description(field: Field) -> str:
-    return field.description + (" Not in effect yet." if field.key in SECTIONS_NOT_BUILT else "")
 
 
 def _written(value: Any, shape: Shape) -> Any:
@@ -123,7 +119,7 @@ def _written(value: Any, shape: Shape) -> Any:
 def _key_lines(field: Field, default: Any, indent: str, *, is_sample: bool) -> Iterator[str]:
     """A key with its explanation and what is under it. In a sample every key is behind a #."""
     yield from wrap(
-        _description(field),
+        field.description,
         LINE_CHARS,
         initial_indent=f"{indent}# ",
         subsequent_indent=f"{indent}# ",

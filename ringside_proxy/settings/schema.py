@@ -37,9 +37,6 @@ from ringside_proxy.settings.problems import Problem
 from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
-SECTIONS_NOT_BUILT: Final = ("upstream",)
-"""Read and checked, but not in effect in this version."""
-
 SQLITE_SCHEME: Final = "sqlite:///"
 RESERVED_PARAMS: Final = ("model", "messages", "stream", "stream_options")
 

@@ -66,6 +66,9 @@ FIND_RECORD: Final = "SELECT sequence, '' FROM usage_records WHERE id = ? AND ? 
 RECORDS: Final = PagedTable(
     "usage record", RECORD_COLUMNS, "usage_records", "sequence", FIND_RECORD, is_numbered=True
 )
+RECORDS_AFTER: Final = (
+    f"SELECT {RECORD_COLUMNS} FROM usage_records WHERE sequence > ? ORDER BY sequence LIMIT ?"  # noqa: S608 - fixed fragments
+)
 ANY: Final = "1"
 
 
@@ -111,6 +114,11 @@ def record_page(tx: Tx, query: ListQuery) -> Page[UsageRecord]:
     """A page of records by their sequence; a cursor is a sequence, or the id of a record."""
     rows, has_more = RECORDS.page(tx, query, ANY, (), NO_PARENT)
     return page_of([_record(row) for row in rows], has_more)
+
+
+def records_after(tx: Tx, sequence: int, limit: int) -> list[UsageRecord]:
+    """The records that follow, in the order of their sequence."""
+    return [_record(row) for row in tx.all(RECORDS_AFTER, sequence, limit)]
 
 
 def _statement(query: ReportQuery, first_day: str, last_day: str) -> tuple[str, list[str]]:

@@ -443,3 +443,6 @@ class Metrics:
         self.webhooks_disabled = gauge(
             "webhooks_disabled", "Webhooks that were disabled because they failed"
         )
+        self.usage_push_oldest_seconds = gauge(
+            "usage_push_oldest_seconds", "Age of the oldest usage record the upstream has not got"
+        )

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from aiohttp import web
 
 from ringside_proxy.services.tokens import hash_token
+from ringside_proxy.settings.outgoing import (
+    UpstreamSettings,
+    WebhookEndpointSettings,
+    WebhookSettings,
+)
+from ringside_proxy.settings.values import Secret
 from ringside_proxy.telemetry import JSONLines, TextLines
 from tests.api.rig import (
     CLIENT_A,
@@ -26,6 +33,7 @@ from tests.api.rig import (
     exchange,
     serving,
 )
+from tests.delivery.receiver import Received, Receiver
 from tests.fakes import Cut, chunk, error_reply, stream_reply, text_reply, tool_reply
 
 PROMPT: Final = "prompt-canary-5f2c"
@@ -34,7 +42,10 @@ ARGUMENTS: Final = "arguments-canary-77de"
 OUTPUT: Final = "output-canary-03bc"
 CONTENT: Final = (PROMPT, ANSWER, ARGUMENTS, OUTPUT)
 
-WEBHOOK_SECRET: Final = "whsec_canary0123456789ABCDEFGHIJKLMNOPQRSTUV"
+WEBHOOK_SECRET: Final = "whsec_canary0123456789ABCDEFGHIJKLMNOPQRSTUVWX"
+FILE_SECRET: Final = "whsec_canaryOfTheFile0123456789ABCDEFGHIJKL="
+UPSTREAM_SECRET: Final = "an upstream's pass phrase, which nothing gives away"
+URL_TOKEN: Final = "url-canary-4b1d"
 WRONG_TOKEN: Final = "ko_wrongcanary00000000000000000000000000000000"
 CONTENT_TABLES: Final = {"items"}
 
@@ -46,6 +57,7 @@ class Trail:
         self.log = io.StringIO()
         self.answers: list[Answer] = []
         self.minted = ""
+        self.rotated = ""
         self.metrics = b""
         self.tables: dict[str, str] = {}
 
@@ -100,15 +112,46 @@ def trail() -> Iterator[Trail]:
 @pytest.fixture
 async def left(trail: Trail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trail:
     """What is left of a proxy's life: good traffic, refusals, provider faults, a bug, bad HTTP."""
-    async with serving(tmp_path) as ringside:
+    async with Receiver() as receiver, serving(tmp_path, **_telling(receiver)) as ringside:
         api = Recorder(ringside.developer, trail)
         trail.minted = (await api.make("/v1/tokens", {"name": "minted"}))["token"]
+        trail.rotated = await _listen_in(api, receiver)
         await _use(ringside, api)
+        await receiver.until(_is_told_enough)
         await _misuse(ringside, api)
         await _break(ringside, api, monkeypatch)
         trail.metrics = (await ringside.admin("/metrics")).body
         trail.tables = tables(ringside.home)
     return trail
+
+
+def _telling(receiver: Receiver) -> dict[str, Any]:
+    """A configuration with a webhook and an upstream."""
+    hook = WebhookEndpointSettings(url=f"{receiver.url}?{URL_TOKEN}", secret=Secret(FILE_SECRET))
+    return {
+        "webhooks": WebhookSettings(endpoints=(hook,), allow_private=("127.0.0.1",)),
+        "upstream": UpstreamSettings(
+            url=f"{receiver.url}/usage?{URL_TOKEN}",
+            secret=Secret(UPSTREAM_SECRET),
+            flush_interval_s=0.01,
+        ),
+    }
+
+
+async def _listen_in(api: Caller, receiver: Receiver) -> str:
+    """A webhook of the API's, whose receiver quotes all that it is sent; its second secret."""
+    receiver.answer = lambda received: web.Response(status=500, text=str(received))
+    body = {"url": f"{receiver.url}?{URL_TOKEN}", "events": ["*"], "secret": WEBHOOK_SECRET}
+    made = await api.make("/v1/webhooks", body)
+    rotated = await api.make(f"/v1/webhooks/{made['id']}/rotate")
+    await api.make(f"/v1/webhooks/{made['id']}/test")
+    return str(rotated["secret"])
+
+
+def _is_told_enough(requests: list[Received]) -> bool:
+    """Whether both receivers and the upstream were told of something."""
+    kinds = {request.headers["x-fc-event-type"] for request in requests}
+    return {"webhook.ping", "run.completed", "usage.recorded"} <= kinds
 
 
 async def _use(ringside: Ringside, api: Caller) -> None:
@@ -196,6 +239,8 @@ async def test_keys_and_tokens_are_nowhere(left: Trail) -> None:
     """Not in the log, the metrics, an error, a header or a row; nor are ours as their hashes."""
     secrets = {UPSTREAM_KEY, DEVELOPER, CLIENT_A, CLIENT_B, WRONG_TOKEN, WEBHOOK_SECRET}
     secrets |= {left.minted, hash_token(DEVELOPER), hash_token(CLIENT_A)}
+    secrets |= {left.rotated, FILE_SECRET, UPSTREAM_SECRET}
+    secrets |= {secret.removeprefix("whsec_") for secret in (WEBHOOK_SECRET, left.rotated)}
 
     found = {
         (place, secret)
@@ -205,6 +250,13 @@ async def test_keys_and_tokens_are_nowhere(left: Trail) -> None:
     }
 
     assert found == set()
+
+
+async def test_what_a_url_may_hide_is_told_to_nobody(left: Trail) -> None:
+    """A receiver's address is kept with the receiver, and is in no log, metric or attempt."""
+    found = {place for place, text in left.everything.items() if URL_TOKEN in text}
+
+    assert found == {"table webhooks"}
 
 
 async def test_content_is_in_its_table_alone(left: Trail) -> None:

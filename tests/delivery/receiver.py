@@ -70,8 +70,12 @@ class Receiver:
 
     async def received(self, count: int) -> list[Received]:
         """Everything it was sent, as soon as there are so many requests."""
+        return await self.until(lambda requests: len(requests) >= count)
+
+    async def until(self, holds: Callable[[list[Received]], bool]) -> list[Received]:
+        """Everything it was sent, as soon as that is as wanted."""
         async with asyncio.timeout(ANSWER_S_MAX), self._arrived:
-            await self._arrived.wait_for(lambda: len(self.requests) >= count)
+            await self._arrived.wait_for(lambda: holds(self.requests))
         return self.requests
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:

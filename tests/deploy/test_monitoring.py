@@ -29,7 +29,6 @@ SCRAPED: Final = {"instance", "job", "le"}
 
 PENDING: Final = {
     "ringside_overhead_seconds",
-    "ringside_usage_push_oldest_seconds",
 }
 """Shown already, and declared with the feature that they tell of. Each goes when it has come."""
 

@@ -418,7 +418,6 @@ def test_keys_without_effect_are_named(load_text):
 
     assert settings.not_in_effect == (
         "slots.b.fallbacks",
-        "upstream.flush_interval",
         "runs.when_busy",
     )
 

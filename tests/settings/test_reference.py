@@ -13,7 +13,7 @@ from ringside_proxy.settings.environment import OVERRIDES
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.reference import json_schema, reference_yaml
-from ringside_proxy.settings.schema import SECTIONS_NOT_BUILT, ConfigFile
+from ringside_proxy.settings.schema import ConfigFile
 from ringside_proxy.settings.shapes import Entries, Items, Nullable, Section, fields_of
 from ringside_proxy.settings.values import TokenHash
 
@@ -87,15 +87,6 @@ def test_examples_clash_only_where_one_stands_for_another(tmp_path):
         "auth.tokens[0].token: is given beside token_sha256; keep one of them",
         "auth.tokens[0].customer: belongs to client tokens; write role: client",
     ]
-
-
-def test_reference_says_what_is_not_in_effect():
-    """Whoever sets a budget there must not believe that it holds."""
-    descriptions = json_schema()["properties"]
-
-    assert {
-        name for name, said in descriptions.items() if "Not in effect" in said["description"]
-    } == set(SECTIONS_NOT_BUILT)
 
 
 def test_default_file_serves_on_localhost():
