@@ -28,7 +28,7 @@ from ringside_proxy.domain.ledger import (
     Call,
     day_of,
 )
-from ringside_proxy.domain.money import before_markup, markup, usd
+from ringside_proxy.domain.money import before_markup, markup, usd, usd_text
 from ringside_proxy.domain.outgoing import BudgetEventData
 from ringside_proxy.domain.pricing import Price
 from ringside_proxy.settings.money import BudgetSettings, WalletSettings
@@ -389,8 +389,8 @@ def _lacking(
     if account.wallet_remaining_nano is not None and amount > max(account.wallet_remaining_nano, 0):
         wallet.exhausted(tx, terms.wallet)
         return WalletExhaustedError(
-            f"The wallet has {usd(account.wallet_remaining_nano):.9f} USD left and the call may "
-            f"cost {usd(amount):.9f}. Top it up with POST /v1/wallet/top_ups."
+            f"The wallet has {usd_text(account.wallet_remaining_nano)} USD left and the call may "
+            f"cost {usd_text(amount)}. Top it up with POST /v1/wallet/top_ups."
         )
     return None
 
@@ -405,11 +405,11 @@ def _budget_exceeded(tx: Tx, customer: str, account: _Account, amount: int) -> R
         once_key=f"budget_exceeded:{customer}:{period}:{cap}",
     )
     held = (
-        f", {usd(so_far.reserved_nano):.9f} held by calls at work" if so_far.reserved_nano else ""
+        f", {usd_text(so_far.reserved_nano)} held by calls at work" if so_far.reserved_nano else ""
     )
     return CustomerBudgetExceededError(
-        f"Customer '{customer}' would pass its cap of {usd(cap):.2f} USD for {period}: "
-        f"{usd(so_far.settled_nano):.9f} spent{held}, and the call may cost {usd(amount):.9f}. "
+        f"Customer '{customer}' would pass its cap of {usd_text(cap)} USD for {period}: "
+        f"{usd_text(so_far.settled_nano)} spent{held}, and the call may cost {usd_text(amount)}. "
         f"Raise it with PATCH /v1/customers/{customer}, or ask for a shorter answer."
     )
 
