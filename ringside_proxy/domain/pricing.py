@@ -24,8 +24,7 @@ OUTPUT_TOKENS_UNLIMITED: Final = 10**12
 
 
 CONFIG: Final = "config"
-PROVIDER: Final = "provider"
-"""Sources of a price: the owner's configuration, and what the provider says that a call cost."""
+"""The source of a price that the owner's configuration gives."""
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,35 +133,6 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             return [tiers[0].rates]
         first, *higher = tiers
         return [first.rates, *[tier.rates for tier in higher if tier.above < input_tokens_max]]
-
-
-class Charge(msgspec.Struct, frozen=True):
-    """What a call cost, and who says so."""
-
-    nano_usd: int
-    source: str
-
-
-def charged(
-    price: Price | None,
-    usage: TokenUsage,
-    reported_nano_usd: int | None,
-    *,
-    service_tier: str | None = None,
-    cache_write_1h_tokens: int = 0,
-) -> Charge | None:
-    """What is booked for a call; None if nobody knows.
-
-    The owner's own price comes first, then what the provider reported, then the known list price.
-    """
-    if reported_nano_usd is not None and (price is None or price.source != CONFIG):
-        return Charge(reported_nano_usd, PROVIDER)
-    if price is None:
-        return None
-    cost = price.cost_nano_usd(
-        usage, service_tier=service_tier, cache_write_1h_tokens=cache_write_1h_tokens
-    )
-    return Charge(cost, price.source)
 
 
 def _rounded_up(cost: int) -> int:

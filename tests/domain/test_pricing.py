@@ -1,17 +1,14 @@
 """Costs are exact to the nano-USD, and no usage passes the bound that was held for it."""
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.pricing import (
     OUTPUT_TOKENS_UNLIMITED,
-    Charge,
     Price,
     Rates,
     Tier,
-    charged,
 )
 from ringside_proxy.domain.usage import TokenUsage
 
@@ -142,22 +139,3 @@ def test_free_output_is_without_limit():
 
     assert price.output_tokens_affordable(0, input_tokens_max=9) == OUTPUT_TOKENS_UNLIMITED
     assert price.input_bound_nano_usd(10**6) == 0
-
-
-@pytest.mark.parametrize(
-    ("source", "reported", "charge"),
-    [
-        ("config", 7, Charge(5_002_500, "config")),
-        ("config", None, Charge(5_002_500, "config")),
-        ("catalogue:2026-11-21", 7, Charge(7, "provider")),
-        ("catalogue:2026-11-21", 0, Charge(0, "provider")),
-        ("catalogue:2026-11-21", None, Charge(5_002_500, "catalogue:2026-11-21")),
-        (None, 7, Charge(7, "provider")),
-        (None, None, None),
-    ],
-)
-def test_the_order_of_truth(source, reported, charge):
-    """The owner's price, what the provider reports, the list price; a cost of nothing counts."""
-    price = msgspec.structs.replace(PRICE, source=source) if source else None
-
-    assert charged(price, TokenUsage(input_tokens=1), reported) == charge
