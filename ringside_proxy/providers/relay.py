@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.answer_decoder import AnswerDecoder
+from ringside_proxy.providers.answer_decoder import AnswerDecoder, broke_off
 from ringside_proxy.providers.chat_stream import DONE, parse_chunk, usage_of
 from ringside_proxy.providers.sse import SSE_LINE_BYTES_MAX, Event, SSEDecoder
 from ringside_proxy.providers.usage import service_tier, token_usage
@@ -68,6 +68,8 @@ class Relay(AnswerDecoder[Event, bytes]):
     def _frame(self, frame: Event, told: list[bytes]) -> None:
         data = frame.data.strip()
         if data == DONE:
+            if not self._told_frames:
+                raise broke_off(self._provider)
             self._mark_whole()
             told += [*(self._held or ()), DONE_FRAME]
         elif data:

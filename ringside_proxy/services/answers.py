@@ -34,6 +34,7 @@ from ringside_proxy.providers.types import (
     UsageDelta,
 )
 from ringside_proxy.services.answer_plan import Plan, again, plan
+from ringside_proxy.services.call_order import CallOrder
 from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.images import Images, with_images
 from ringside_proxy.services.json_schemas import Schemas
@@ -249,7 +250,7 @@ class Answers:
             http_request = provider.build_request(streamed, call.route.credentials)
         call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
-        count = _Count(request)
+        count, order = _Count(request), CallOrder()
         try:
             async with self._client.stream(
                 call.route.target,
@@ -260,7 +261,8 @@ class Answers:
             ) as batches:
                 async for batch in batches:
                     count.take(batch)
-                    yield [self._with_own_id(delta) for delta in batch]
+                    if told := order.feed(batch):
+                        yield [self._with_own_id(delta) for delta in told]
         except ProviderError as error:
             count.note(error)
             raise

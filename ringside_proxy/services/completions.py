@@ -1,5 +1,6 @@
 """Stateless calls: chat completions and embeddings."""
 
+import asyncio
 import base64
 import struct
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -9,7 +10,11 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
+from ringside_proxy.domain.errors import (
+    ProviderBadReplyError,
+    ProviderError,
+    ProviderTimeoutError,
+)
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import bytes_as_tokens
 from ringside_proxy.domain.tokens import estimate
@@ -81,7 +86,10 @@ class Completions:
             return await self._relayed_whole(call, planned.request)
         completion = ChatCompletion(self._new_id, route.ref.model, self._clock.now_ms() // 1000)
         try:
-            async with aclosing(self._deltas(call, planned, is_streamed=False)) as batches:
+            async with (
+                _in_time(route),
+                aclosing(self._deltas(call, planned, is_streamed=False)) as batches,
+            ):
                 async for batch in batches:
                     completion.feed(batch)
         finally:
@@ -275,6 +283,25 @@ def _note(meter: Meter, request: CompletionRequest, relay: Relay) -> None:
     """What a relayed answer consumed, whole or broken off."""
     usage = relay.usage or estimated_usage(request, relay.written_tokens_estimate)
     meter.note(usage, relay.raw_usage, relay.service_tier)
+
+
+@asynccontextmanager
+async def _in_time(route: Route) -> AsyncIterator[None]:
+    """Bounds an answer that its caller waits for whole, although the provider streams it.
+
+    Raises ProviderTimeoutError.
+    """
+    total_s, provider = route.target.timeouts.total_s, route.ref.provider
+    deadline = asyncio.timeout(total_s)
+    try:
+        async with deadline:
+            yield
+    except TimeoutError as error:
+        if not deadline.expired():
+            raise
+        raise ProviderTimeoutError(
+            f"{provider} did not end its answer within {total_s:g} s.", provider=provider
+        ) from error
 
 
 def _require(key: bytes, body: bytes, route: Route) -> None:

@@ -13,8 +13,15 @@ from ringside_proxy.domain import errors
 from tests.fakes import Cut, Reset, text_reply
 from tests.providers.test_bedrock_stream import message
 from tests.vendors.recorded import FOLDERS, TRANSCRIPTS, TYPES, recorded
+from tests.vendors.speech import Call, Say
+from tests.vendors.wires import ENCODERS
 
 JSON: Final = "application/json"
+DRIPS: Final = 40
+DRIP_S: Final = 0.005
+BOMB_BYTES: Final = 40 * 1024 * 1024
+"""More than any answer may have."""
+LINE_BYTES: Final = 100 * 1024 * 1024
 KEY: Final = "provider-key-that-nobody-may-see"
 PAYLOAD: Final = re.compile(rb"\{.*\}")
 COUNTS: Final = frozenset({"usage", "usageMetadata", "metrics"})
@@ -23,6 +30,20 @@ COUNT: Final = re.compile(r".*(_count|Count)")
 
 class Silence:
     """A point in an answer where nothing more comes; it ends when the caller lets go."""
+
+
+class Drip(NamedTuple):
+    """Bytes that come one by one, or for ever."""
+
+    data: bytes
+    gap_s: float
+    is_endless: bool = False
+
+
+class Flood(NamedTuple):
+    """One byte, very often."""
+
+    count: int
 
 
 class Means(NamedTuple):
@@ -44,7 +65,7 @@ MEANINGS: Final = {
 }
 LIMITED, QUOTA, AUTH, REJECTED, UNAVAILABLE, TIMEOUT, BAD = MEANINGS.values()
 
-Step = bytes | Silence | Reset | Cut
+Step = bytes | Silence | Reset | Cut | Drip | Flood
 
 
 class Wire(NamedTuple):
@@ -194,6 +215,54 @@ def means_last_row(at: Wire) -> Means | None:
     return BAD if at.provider in needed or at.is_whole_json else None
 
 
+def dripped(at: Wire) -> list[Step]:
+    """The whole answer, the middle of it byte by byte: slow is not broken."""
+    start, stop = len(at.begun), min(len(at.begun) + DRIPS, len(at.whole))
+    first = head(200, at.content_type, len(at.whole)) + at.whole[:start]
+    return [first, Drip(at.whole[start:stop], DRIP_S), at.whole[stop:]]
+
+
+def endless(at: Wire) -> list[Step]:
+    """Words, and then for ever what means nothing: a comment, a blank, an event nobody knows."""
+    nothing = {TYPES[".ndjson"]: b"\n", TYPES[".frames"]: message("ping", b"{}"), JSON: b" "}
+    filler = nothing.get(at.content_type, b": still here\n\n")
+    return [*begun()(at), Drip(chunk(filler), DRIP_S, is_endless=True)]
+
+
+def flooded(at: Wire) -> list[Step]:
+    """A line of 100 MB."""
+    opened = b"data: " if at.content_type == TYPES[".sse"] else b""
+    return [head(200, at.content_type, len(opened) + LINE_BYTES) + opened, Flood(LINE_BYTES)]
+
+
+def called(provider: str) -> Wire:
+    """Two calls of functions on the provider's wire."""
+    calls = (Call("call_a1", "get_weather", '{"city": "Bern"}'), Call("call_b2", "now", "{}"))
+    encode, content_type = ENCODERS[provider]
+    raw = encode(Say("", calls), "m")
+    if content_type == TYPES[".frames"]:
+        rows = []
+        while raw:
+            (length,) = struct.unpack(">I", raw[:4])
+            rows.append(raw[:length])
+            raw = raw[length:]
+        return Wire(provider, rows, 0, content_type)
+    end = rb"\n" if content_type == TYPES[".ndjson"] else rb"\n\n+"
+    return Wire(provider, re.findall(rb".+?(?:%b|\Z)" % end, raw, re.DOTALL), 0, content_type)
+
+
+def reordered(at: Wire) -> list[Step]:
+    """The pieces of two calls, the last first; only the beginning and the end stand in place."""
+    first, *middle, last = called(at.provider).rows
+    return answer(called(at.provider).content_type, b"".join([first, *reversed(middle), last]))
+
+
+def doubled(at: Wire) -> list[Step]:
+    """Every piece of two calls twice."""
+    wire_of_calls = called(at.provider)
+    return answer(wire_of_calls.content_type, b"".join(row * 2 for row in wire_of_calls.rows))
+
+
 def enormous(at: Wire) -> bytes:
     if at.content_type == TYPES[".frames"]:  # a frame that says it has 2 GiB
         prelude = struct.pack(">II", 2**31, 16)
@@ -213,7 +282,7 @@ def not_text(at: Wire) -> bytes:
 
 @cache
 def gzip_bomb() -> bytes:
-    return gzip.compress(bytes(100 * 1024 * 1024), 9)
+    return gzip.compress(bytes(BOMB_BYTES), 9)
 
 
 class Fault(NamedTuple):
@@ -262,6 +331,8 @@ FAULTS: Final = (
     Fault("garbage", body_of(bytes(range(256)) * 8), BAD),
     Fault("bad UTF-8", body_of(not_text), BAD),
     Fault("enormous line", body_of(enormous), BAD),
+    Fault("line of 100 MB", flooded, BAD),
+    Fault("slow drip", dripped, None),
     Fault("gzip bomb", body_of(lambda _: gzip_bomb(), content_encoding="gzip"), BAD),
     Fault("not gzip", body_of(lambda at: at.whole, content_encoding="gzip"), BAD),
     Fault("HTML with 200", body_of(HTML, "text/html"), BAD),
@@ -279,6 +350,29 @@ FAULTS: Final = (
     Fault("usage beyond 64 bits", body_of(lambda at: with_counts(at, 10**30)), None),
     Fault("usage in words", body_of(lambda at: with_counts(at, "many")), None),
 )
+PASSING: Final = (
+    *(
+        Fault(f"{status} for a moment", refusal(status, retry_after_ms="1"), UNAVAILABLE)
+        for status in (408, 429, 500, 502, 503, 504, 529)
+    ),
+    Fault("reset for a moment", raw(Reset()), UNAVAILABLE),
+    Fault("closed for a moment", raw(Cut()), UNAVAILABLE),
+)
+"""What goes better when it is tried again."""
+FINAL: Final = tuple(
+    fault
+    for fault in FAULTS
+    if fault.name.startswith(
+        ("429 for money", "429 with a long", "402", "401", "400", "reset after")
+    )
+)
+"""What is never tried again."""
+DISORDER: Final = (
+    Fault("tool deltas reordered", reordered, None),
+    Fault("tool deltas twice", doubled, None),
+)
+"""What is made of them is open, so long as it is OpenAI's shape and comes to an end."""
+ENDLESS: Final = Fault("drip without end", endless, TIMEOUT)
 REFUSED: Final = Fault("connection refused", raw(), UNAVAILABLE)
 GOOD: Final = Fault("good answer", body_of(lambda at: at.whole), None)
-ALL: Final = (GOOD, REFUSED, *STALLS, *FAULTS)
+ALL: Final = (GOOD, REFUSED, *STALLS, *FAULTS, *DISORDER, ENDLESS, *PASSING)

@@ -64,7 +64,12 @@ class Proxy(Calls):
 def nineteen_yaml(far_url: str, admin_port: int) -> str:
     """A configuration with every provider, each at its own path of the far end."""
     providers = {
-        name: {"api_key": key_of(name), "base_url": f"{far_url}/{name}", "max_retries": 0}
+        name: {
+            "api_key": key_of(name),
+            "base_url": f"{far_url}/{name}",
+            "max_retries": 0,
+            "breaker": False,
+        }
         for name in TYPICAL_MODELS
     }
     return CONFIG + yaml.safe_dump({"admin": {"port": admin_port}, "providers": providers})

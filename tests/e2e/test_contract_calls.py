@@ -19,6 +19,8 @@ TOOLS: Final = [
 ]
 ONE: Final = (Call("call_a1b2c3", "get_weather", '{"city": "Bern"}'),)
 LATER: Final = (Call("call_g7h8i9", "get_weather", '{"city": "Thun"}'),)
+BARE: Final = (Call("call_j1k2l3", "get_time", ""), *ONE)
+"""The first has no arguments, which some vendors tell by saying nothing."""
 TWO: Final = (*ONE, Call("call_d4e5f6", "get_time", '{"zone": "CET"}'))
 
 
@@ -29,7 +31,7 @@ def told(calls: list[Any]) -> list[tuple[str, Any]]:
 
 
 def meant(calls: tuple[Call, ...]) -> list[tuple[str, Any]]:
-    return [(call.name, json.loads(call.arguments)) for call in calls]
+    return [(call.name, json.loads(call.arguments or "{}")) for call in calls]
 
 
 def gathered(chunks: list[Any]) -> list[Any]:
@@ -45,7 +47,7 @@ def gathered(chunks: list[Any]) -> list[Any]:
     return calls
 
 
-@pytest.mark.parametrize("calls", [ONE, TWO], ids=["one", "parallel"])
+@pytest.mark.parametrize("calls", [ONE, TWO, BARE], ids=["one", "parallel", "bare"])
 @pytest.mark.parametrize("provider", CAN_CALL)
 async def test_calls_come_out_of_a_chat(
     provider: str, calls: tuple[Call, ...], proxy: Proxy
@@ -61,6 +63,13 @@ async def test_calls_come_out_of_a_chat(
     assert told(choice["message"]["tool_calls"]) == meant(calls)
     assert choice["finish_reason"] == "tool_calls"
     assert told(gathered(chunks)) == meant(calls)
+    indexes = [
+        piece["index"]
+        for chunk in chunks
+        for choice in chunk["choices"]
+        for piece in choice["delta"].get("tool_calls") or ()
+    ]
+    assert indexes == sorted(indexes)
     ids = [call["id"] for call in gathered(chunks)]
     assert len({*ids}) == len(ids)
     reasons = [c["finish_reason"] for chunk in chunks for c in chunk["choices"]]

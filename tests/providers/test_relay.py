@@ -98,9 +98,9 @@ def test_error_after_text_comes_after_the_text():
         relay.close()
 
 
-@pytest.mark.parametrize("raw", [b"", frame(ROLE), frame(ROLE) + frame(HELLO)])
+@pytest.mark.parametrize("raw", [b"", DONE, frame(ROLE), frame(ROLE) + frame(HELLO)])
 def test_stream_without_end_broke_off(raw):
-    """Neither a finish nor [DONE]."""
+    """Neither a finish nor [DONE], or a [DONE] of nothing."""
     with pytest.raises(ProviderBadReplyError, match="broke off"):
         relayed(raw)
 

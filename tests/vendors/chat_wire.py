@@ -56,7 +56,10 @@ def stream(vendor: str, say: Say, model: str) -> bytes:
     flavour = FLAVOURS[vendor]
     deltas = [{"role": "assistant", "content": ""}, *_reasoning(say.reasoning, flavour)]
     deltas += [{"content": piece} for piece in _words(say, flavour)]
-    deltas += [{"tool_calls": [piece]} for piece in _calls(say.calls, flavour)]
+    calls = say.calls
+    if vendor == "openai":  # which never leaves them out
+        calls = tuple(call._replace(arguments=call.arguments or "{}") for call in calls)
+    deltas += [{"tool_calls": [piece]} for piece in _calls(calls, flavour)]
     chunks = [_chunk(vendor, model, delta) for delta in deltas]
     if vendor == "azure":
         chunks.insert(
@@ -78,7 +81,9 @@ def whole(vendor: str, say: Say, model: str) -> bytes:
     """The answer as one JSON object."""
     message: Json = {"role": "assistant", "content": say.text or None, "refusal": None}
     if say.calls:
-        message["tool_calls"] = [_call(call) for call in say.calls]
+        message["tool_calls"] = [
+            _call(call._replace(arguments=call.arguments or "{}")) for call in say.calls
+        ]
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(say)}
     answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": CREATED, "model": model}
     answer |= {"choices": [choice], "usage": usage_of(vendor, say.count)}

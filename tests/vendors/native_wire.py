@@ -75,7 +75,7 @@ def google(say: Say, model: str) -> bytes:
         parts.append({"text": say.reasoning, "thought": True})
     parts += [{"text": piece} for piece in say.pieces]
     for index, call in enumerate(say.calls):
-        told: Json = {"name": call.name, "args": json.loads(call.arguments), "id": call.id}
+        told: Json = {"name": call.name, "args": json.loads(call.arguments or "{}"), "id": call.id}
         part: Json = {"functionCall": told}
         parts.append(part | ({"thoughtSignature": "c2ln"} if index == 0 else {}))
     count = say.count
@@ -174,7 +174,11 @@ def ollama(say: Say, model: str) -> bytes:
         messages.append({"content": "", "thinking": say.reasoning})
     messages += [{"content": piece} for piece in say.pieces]
     for index, call in enumerate(say.calls):
-        function = {"index": index, "name": call.name, "arguments": json.loads(call.arguments)}
+        function = {
+            "index": index,
+            "name": call.name,
+            "arguments": json.loads(call.arguments or "{}"),
+        }
         messages.append({"content": "", "tool_calls": [{"id": call.id, "function": function}]})
     rows = [head | {"message": {"role": "assistant", **m}, "done": False} for m in messages]
     count = say.count
