@@ -97,14 +97,12 @@ async def test_call_is_priced_as_when_it_began(tmp_path: Path) -> None:
         services = ringside.proxy.services
         dearer = PriceOverride(rates=ListedRates(input=10**9, output=2 * 10**9))
         book = PriceBook({UPSTREAM_MODEL: dearer})
-        old = services.snapshot()
+        old = services.live_config.snapshot
         new = msgspec.structs.replace(old, prices=book)
-        changed = msgspec.structs.replace(services, snapshot=lambda: new)
 
         meters = [
-            made.books.meter(made.snapshot(), made.snapshot().router.route(UPSTREAM_MODEL), call)
-            for made in (services, changed)
-            for call in [_call()]
+            services.books.meter(snapshot, snapshot.router.route(UPSTREAM_MODEL), _call())
+            for snapshot in (old, new)
         ]
         for meter in meters:
             await meter.admit_embeddings(b"{}")

@@ -444,7 +444,7 @@ async def test_state_is_forgotten_after_a_day(
             services.idempotency,
             clock,
             asyncio.Event(),
-            partial(services.books.sweep, services.snapshot()),
+            partial(services.books.sweep, services.live_config.snapshot),
         ).sweep()
 
         assert len(rows(tmp_path, "provider_states")) == is_kept

@@ -256,7 +256,7 @@ class Rig:
             services.idempotency,
             self.clock,
             asyncio.Event(),
-            partial(services.books.sweep, services.snapshot()),
+            partial(services.books.sweep, services.live_config.snapshot),
         ).sweep()
 
     async def _exchange(self, method: str, path: str, body: Any) -> tuple[int, bytes, Json]:

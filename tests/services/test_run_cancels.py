@@ -140,7 +140,7 @@ async def begun(rig: Rig, thread: str, *, is_streamed: bool = False) -> Any:
     services = rig.proxy.services
     params = RunParams(assistant_id=await rig.assistant(tools=[WEATHER]))
     return await services.runs.create(
-        APP, services.snapshot(), thread, params, is_streamed=is_streamed
+        APP, services.live_config.snapshot, thread, params, is_streamed=is_streamed
     )
 
 
@@ -210,7 +210,7 @@ async def test_cancel_in_the_moment_of_submitting_outputs(
 
     def submit() -> Any:
         return services.runs.submit_tool_outputs(
-            APP, services.snapshot(), thread, run["id"], outputs, is_streamed=is_streamed
+            APP, services.live_config.snapshot, thread, run["id"], outputs, is_streamed=is_streamed
         )
 
     def cancel() -> Any:

@@ -102,7 +102,9 @@ async def test_queued_run_expires(rig: Rig, upstream: FakeUpstream) -> None:
     thread = await rig.thread("Hi")
     services = rig.proxy.services
     params = RunParams(assistant_id=await rig.assistant(), expires_after_s=1)
-    begun = await services.runs.create(APP, services.snapshot(), thread, params, is_streamed=True)
+    begun = await services.runs.create(
+        APP, services.live_config.snapshot, thread, params, is_streamed=True
+    )
 
     rig.clock.advance(1)
     await rig.sweep()
@@ -168,7 +170,7 @@ async def test_sweep_says_when_the_next_run_is_due(rig: Rig, upstream: FakeUpstr
         services.idempotency,
         rig.clock,
         asyncio.Event(),
-        partial(services.books.sweep, services.snapshot()),
+        partial(services.books.sweep, services.live_config.snapshot),
     )
     idle_s = await sweeper.sweep()
     await held(rig, upstream, await rig.thread("Hi"), expires_after=3)

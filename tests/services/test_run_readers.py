@@ -133,7 +133,7 @@ async def test_caller_that_leaves_while_the_run_is_stored(
     creating = asyncio.create_task(
         services.runs.create(
             APP,
-            services.snapshot(),
+            services.live_config.snapshot,
             thread,
             RunParams(assistant_id=assistant),
             is_streamed=is_streamed,
@@ -333,7 +333,9 @@ async def test_shutdown_does_not_wait_for_a_slow_reader(
     thread = await rig.thread("Hi")
     services = rig.proxy.services
     params = RunParams(assistant_id=await rig.assistant())
-    begun = await services.runs.create(APP, services.snapshot(), thread, params, is_streamed=True)
+    begun = await services.runs.create(
+        APP, services.live_config.snapshot, thread, params, is_streamed=True
+    )
     await gate.reached.wait()
 
     async with asyncio.timeout(WAIT_S):
