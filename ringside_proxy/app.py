@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from ringside_proxy import __version__
-from ringside_proxy.api import middleware
+from ringside_proxy.api import middleware, openapi, openapi_document
 from ringside_proxy.api.context import SERVICES, Services
 from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
 from ringside_proxy.delivery.lifecycle import Delivery, delivering
@@ -391,6 +391,7 @@ async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> No
         [middleware.measured(proxy.traffic), middleware.errors_as_openai],
         server.max_body_bytes,
     )
+    api[openapi.DOCUMENT] = openapi_document.document
     proxy.url = await _site(stack, api, server.host, server.port)
     health = _application(proxy.services, ADMIN_ROUTES, [], server.max_body_bytes)
     proxy.admin_url = await _site(stack, health, admin.host, admin.port)

@@ -14,6 +14,7 @@ from ringside_proxy.api import (
     health,
     messages,
     models,
+    openapi,
     run_steps,
     runs,
     threads,
@@ -114,6 +115,7 @@ ROUTES: Final = (
         webhooks.redeliver,
         "developers",
     ),
+    Route("GET", "/openapi.json", openapi.retrieve, "everybody"),
     Route("GET", "/healthz", health.healthz, "everybody"),
 )
 

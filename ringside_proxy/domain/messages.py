@@ -32,17 +32,15 @@ class TextValue(msgspec.Struct, frozen=True):
     annotations: list[dict[str, Any]] = []
 
 
-class TextPart(msgspec.Struct, frozen=True, kw_only=True):
+class TextPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
     """Text in a stored message."""
 
-    type: Literal["text"] = "text"
     text: TextValue
 
 
-class RefusalPart(msgspec.Struct, frozen=True, kw_only=True):
+class RefusalPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
     """The model's refusal."""
 
-    type: Literal["refusal"] = "refusal"
     refusal: str
 
 
@@ -53,10 +51,9 @@ class ImageUrl(msgspec.Struct, frozen=True, kw_only=True):
     detail: Literal["auto", "low", "high"] = "auto"
 
 
-class ImageUrlPart(msgspec.Struct, frozen=True, kw_only=True):
+class ImageUrlPart(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
     """An image in a stored message."""
 
-    type: Literal["image_url"] = "image_url"
     image_url: ImageUrl
 
 

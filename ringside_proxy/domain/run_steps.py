@@ -34,10 +34,11 @@ class MessageCreation(msgspec.Struct, frozen=True):
     message_id: str
 
 
-class MessageCreationDetails(msgspec.Struct, frozen=True, kw_only=True):
+class MessageCreationDetails(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="message_creation"
+):
     """Details of a step that writes a message."""
 
-    type: Literal["message_creation"] = "message_creation"
     message_creation: MessageCreation
 
 
@@ -57,10 +58,11 @@ class StepToolCall(msgspec.Struct, frozen=True, kw_only=True):
     function: StepFunction
 
 
-class ToolCallsDetails(msgspec.Struct, frozen=True, kw_only=True):
+class ToolCallsDetails(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_calls"
+):
     """Details of a step that calls functions: all calls of one model turn."""
 
-    type: Literal["tool_calls"] = "tool_calls"
     tool_calls: list[StepToolCall] = []
 
 

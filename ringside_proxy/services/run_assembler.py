@@ -309,13 +309,14 @@ class RunAssembler:
     def _step(
         self, step_id: str, created_ms: int, details: MessageCreationDetails | ToolCallsDetails
     ) -> RunStep:
+        is_call = isinstance(details, ToolCallsDetails)
         return RunStep(
             id=step_id,
             created_at=created_ms // 1000,
             run_id=self._run.id,
             assistant_id=self._run.assistant_id,
             thread_id=self._run.thread_id,
-            type=details.type,
+            type="tool_calls" if is_call else "message_creation",
             expires_at=self._run.expires_ms // 1000,
             step_details=details,
         )

@@ -77,6 +77,7 @@ MATRIX: Final = {
     "GET /v1/webhooks/{webhook_id}/deliveries": DEVELOPERS,
     "POST /v1/webhooks/{webhook_id}/deliveries/{delivery_id}/redeliver": DEVELOPERS,
     "GET /v1/config/status": DEVELOPERS,
+    "GET /openapi.json": OPEN,
     "GET /healthz": OPEN,
 }
 """Every route: whose business it is. A new one belongs here before it is served."""

@@ -11,6 +11,7 @@ import pytest
 
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.items import FunctionCallBody, Item, MessageBody, OutputText, Refusal
+from ringside_proxy.domain.messages import TextPart
 from ringside_proxy.domain.runs import RunSettings, RunStatus
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage, assistants_usage
 from ringside_proxy.providers.types import (
@@ -97,7 +98,7 @@ def _item(item: Item) -> str:
 
 def _said(content: list[Any]) -> str:
     return "|".join(
-        part.text.value if part.type == "text" else f"!{part.refusal}" for part in content
+        part.text.value if isinstance(part, TextPart) else f"!{part.refusal}" for part in content
     )
 
 
