@@ -23,7 +23,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.providers.errors import error_from_reply, redact
-from ringside_proxy.providers.types import HTTPRequest, StreamDecoder
+from ringside_proxy.providers.types import Epilogue, HTTPRequest, StreamDecoder
 from ringside_proxy.system import Clock
 
 STREAM_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -33,6 +33,7 @@ FIRST_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bounds the answer that only says where the real one is."""
 
 BODY_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
+EPILOGUE_S_MAX: Final = 5.0
 EOF_GRACE_S: Final = 0.25
 """How long the end of the body is waited for after the last event: it saves a new TLS handshake."""
 
@@ -183,6 +184,10 @@ class Attempt:
             said = self.target.restate(*said)
         return error_from_reply(self.target.provider, *said, self._clock.now_ms())
 
+    def beside(self, request: HTTPRequest) -> "Attempt":
+        """Another request to the same end, which nobody observes."""
+        return Attempt(self.target, request, self._clock, None)
+
     def outgoing(self) -> HTTPRequest:
         """The request as it goes out now."""
         sign = self.request.sign
@@ -293,15 +298,32 @@ class Exchange(Generic[T]):
         while not self._is_over:
             if self._decoder.is_done:
                 await _drain(response)
-                return self._end(None)
+                return await self._finish(None)
             try:
                 chunk = await self._read(response)
             except TRANSPORT_ERRORS as error:
-                return self._end(error)
+                return await self._finish(error)
             if not chunk:
-                return self._end(None)
+                return await self._finish(None)
             if items := self._decoder.feed(chunk):
                 return items
+        return []
+
+    async def _finish(self, broken: Exception | None) -> list[T]:
+        items = self._end(broken)
+        epilogue = self._attempt.request.epilogue
+        return items if epilogue is None else items + await self._read_epilogue(epilogue)
+
+    async def _read_epilogue(self, epilogue: Epilogue) -> list[T]:
+        beside = self._attempt.beside(epilogue.request)
+        with suppress(*TRANSPORT_ERRORS):
+            async with (
+                asyncio.timeout(EPILOGUE_S_MAX),
+                await begin(self._session, beside, None) as response,
+            ):
+                body = await read_up_to(response, FIRST_ANSWER_BYTES_MAX)
+                if response.status == 200 and len(body) <= FIRST_ANSWER_BYTES_MAX:
+                    return epilogue.read(body)
         return []
 
     def _end(self, broken: Exception | None) -> list[T]:

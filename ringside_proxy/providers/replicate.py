@@ -25,7 +25,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat_params import EFFORT_PARAMS, asked_effort
-from ringside_proxy.providers.replicate_stream import PredictionDecoder, failure
+from ringside_proxy.providers.replicate_stream import PredictionDecoder, failure, prediction_usage
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,
@@ -33,8 +33,10 @@ from ringside_proxy.providers.types import (
     Delta,
     Embeddings,
     EmbeddingsRequest,
+    Epilogue,
     HTTPRequest,
     StreamDecoder,
+    UsageDelta,
 )
 
 Fields = dict[str, Any]
@@ -127,12 +129,9 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
         inputs = inputs_of(request.model)
         given, dropped = _params(request.params, inputs)
         path, target = _route(request.model)
-        headers = {"content-type": "application/json"}
-        if credentials.api_key:
-            headers["authorization"] = f"Bearer {credentials.api_key}"
         return HTTPRequest(
             url=credentials.base_url.rstrip("/") + path,
-            headers=headers,
+            headers={"content-type": "application/json"} | _key(credentials),
             body=orjson.dumps({**target, "input": _prompt(request.messages, inputs) | given}),
             dropped_params=dropped,
             follow=partial(_listen, self.name, credentials),
@@ -303,23 +302,50 @@ def _listen(provider: str, credentials: Credentials, body: bytes) -> HTTPRequest
             f"{provider} named a stream at an address that is not its own.", provider=provider
         )
     headers = {"accept": "text/event-stream", "cache-control": "no-store"}
-    if credentials.api_key:
-        headers["authorization"] = f"Bearer {credentials.api_key}"
     return HTTPRequest(
-        method="GET", url=stream, headers=headers, abandon=_cancel(prediction, credentials)
+        method="GET",
+        url=stream,
+        headers=headers | _key(credentials),
+        abandon=_cancel(prediction, credentials),
+        epilogue=_epilogue(prediction, credentials),
     )
 
 
 def _cancel(prediction: Fields, credentials: Credentials) -> HTTPRequest | None:
     """The call that ends a prediction: it is paid by the second, and goes on without a listener."""
-    urls = prediction.get("urls")
-    cancel = urls.get("cancel") if isinstance(urls, dict) else None
-    if not isinstance(cancel, str) or not _is_trusted(cancel, credentials.base_url):
-        return None
+    url = _url(prediction, "cancel", credentials)
     headers = {"content-type": "application/json"}
-    if credentials.api_key:
-        headers["authorization"] = f"Bearer {credentials.api_key}"
-    return HTTPRequest(url=cancel, headers=headers)
+    return None if url is None else HTTPRequest(url=url, headers=headers | _key(credentials))
+
+
+def _epilogue(prediction: Fields, credentials: Credentials) -> Epilogue | None:
+    """The call that gets the counts, which a stream does not tell."""
+    url = _url(prediction, "get", credentials)
+    if url is None:
+        return None
+    return Epilogue(HTTPRequest(method="GET", url=url, headers=_key(credentials)), counted)
+
+
+def counted(body: bytes) -> list[Delta]:
+    """The usage in a prediction, if its model counts tokens."""
+    try:
+        prediction = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return []
+    metrics = prediction.get("metrics") if isinstance(prediction, dict) else None
+    usage = prediction_usage(metrics)
+    return [] if usage is None else [UsageDelta(usage, metrics)]
+
+
+def _key(credentials: Credentials) -> dict[str, str]:
+    return {"authorization": f"Bearer {credentials.api_key}"} if credentials.api_key else {}
+
+
+def _url(prediction: Fields, name: str, credentials: Credentials) -> str | None:
+    """An address that a prediction names, if it may be given the key."""
+    urls = prediction.get("urls")
+    url = urls.get(name) if isinstance(urls, dict) else None
+    return url if isinstance(url, str) and _is_trusted(url, credentials.base_url) else None
 
 
 def _prediction(provider: str, body: bytes) -> Fields:

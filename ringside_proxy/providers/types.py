@@ -61,7 +61,7 @@ class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
     `sign` gives the request as it goes out at a time (ms), for signatures that hold a time.
     `follow` makes the request that gets the answer out of the first answer's body, for providers
     that answer where to listen. `abandon` tells a provider to stop that would go on working when
-    nobody listens any more.
+    nobody listens any more. `epilogue` asks for what the answer's stream does not say.
     """
 
     method: Literal["GET", "POST"] = "POST"
@@ -72,6 +72,17 @@ class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
     sign: Callable[["HTTPRequest", int], "HTTPRequest"] | None = None
     follow: Callable[[bytes], "HTTPRequest"] | None = None
     abandon: "HTTPRequest | None" = None
+    epilogue: "Epilogue | None" = None
+
+
+class Epilogue(msgspec.Struct, frozen=True):
+    """A request that is sent when an answer has ended well; `read` gives what its body tells.
+
+    The answer is whole without it: whatever goes wrong with it is passed over.
+    """
+
+    request: HTTPRequest
+    read: Callable[[bytes], list[Any]]
 
 
 class Support(StrEnum):

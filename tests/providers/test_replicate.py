@@ -30,6 +30,7 @@ from ringside_proxy.providers.types import (
     EmbeddingsRequest,
     Finish,
     HTTPRequest,
+    UsageDelta,
 )
 from tests.fakes import json_reply, stream_reply
 
@@ -323,6 +324,38 @@ def test_header_says_it_better():
     headers = {"retry-after": "5"}
 
     assert REPLICATE.restate(429, headers, b"resets in ~30s")[1] is headers
+
+
+GET_URL = "https://api.replicate.com/v1/predictions/p1abc"
+
+
+def test_counts_are_got_from_the_prediction():
+    """Its stream does not tell them."""
+    metrics = {"input_token_count": 120, "output_token_count": 18}
+    request = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}})
+
+    assert request.epilogue is not None
+    assert (request.epilogue.request.method, request.epilogue.request.url) == ("GET", GET_URL)
+    assert request.epilogue.request.headers["authorization"] == "Bearer r8_test_key_12345"
+    assert request.epilogue.read(orjson.dumps({"metrics": metrics})) == [
+        UsageDelta(TokenUsage(input_tokens=120, output_tokens=18), metrics)
+    ]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"metrics":{"predict_time":1}}'])
+def test_prediction_that_does_not_count_tells_nothing(body):
+    """Its tokens are estimated."""
+    epilogue = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}}).epilogue
+
+    assert epilogue is not None
+    assert epilogue.read(body) == []
+
+
+def test_key_goes_to_no_other_place_to_count():
+    """A prediction that names a stranger is not asked."""
+    urls = {"stream": STREAM_URL, "get": "https://example.com/p1abc"}
+
+    assert listen({"urls": urls}).epilogue is None
 
 
 CANCEL_URL = "https://api.replicate.com/v1/predictions/p1abc/cancel"
