@@ -54,6 +54,7 @@ from ringside_proxy.services.tokens import Tokens, new_token
 from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
+from ringside_proxy.settings.slots import SlotSettings
 from ringside_proxy.settings.source import ConfigSource
 from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
@@ -324,11 +325,14 @@ async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
                 session=_session(provider, base_url),
             ),
         )
-    slots = {
-        alias: Slot(ref=_slot_ref(slot.model), params=slot.params)
-        for alias, slot in settings.slots.items()
-    }
-    return ModelRouter(PROVIDERS, active, slots, _answer_rules(settings), _deployments(settings))
+    return ModelRouter(
+        PROVIDERS,
+        active,
+        {alias: _slot(slot) for alias, slot in settings.slots.items()},
+        _answer_rules(settings),
+        _deployments(settings),
+        system_uniform(),
+    )
 
 
 def _deployments(settings: Settings) -> dict[ModelRef, ModelRef]:
@@ -370,6 +374,19 @@ def _base_url(provider: ProviderSettings, row: Provider) -> str | None:
     if provider.base_url is None and provider.endpoint is not None:
         return azure_base_url(provider.endpoint)
     return provider.base_url or row.base_url
+
+
+def _slot(slot: SlotSettings) -> Slot:
+    one = () if slot.model is None else ((slot.model, 1),)
+    models = (*one, *((each.model, each.weight) for each in slot.models))
+    own = msgspec.structs.asdict(slot.timeouts)
+    return Slot(
+        models=tuple((_slot_ref(name), weight) for name, weight in models),
+        fallbacks=tuple(map(_slot_ref, slot.fallbacks)),
+        fallback_on=frozenset(slot.fallback_on),
+        params=slot.params,
+        timeouts={name: seconds for name, seconds in own.items() if seconds is not None},
+    )
 
 
 def _slot_ref(name: str) -> ModelRef:

@@ -11,7 +11,7 @@ from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.ledger import CallKind
 from ringside_proxy.domain.money import usd_text
 from ringside_proxy.services.chat_replay import ChatReplay
-from ringside_proxy.services.completions import ChatCall
+from ringside_proxy.services.completions import ChatCall, EmbeddingsCall
 from ringside_proxy.services.metering import Meter, call_of
 from ringside_proxy.services.model_routing import Route
 
@@ -41,10 +41,11 @@ async def create_embeddings(request: web.Request) -> web.Response:
     body, params = await read_open_body(request, bodies.Embeddings)
     route = snapshot(request).router.route(body.model)
     meter = await _meter(request, "embedding", route, body, output_tokens=0)
-    answer, dropped_params = await services(request).completions.embeddings(
-        route, body.input, params, request[REQUEST_ID], meter
+    call = EmbeddingsCall(
+        route=route, meter=meter, input=body.input, params=params, request_id=request[REQUEST_ID]
     )
-    return _answer(answer, route, meter, dropped_params)
+    answer = await services(request).completions.embeddings(call)
+    return _answer(answer, call.route, meter, call.dropped_params)
 
 
 async def _meter(

@@ -57,10 +57,12 @@ async def create_with_thread(request: web.Request) -> web.StreamResponse:
 
 async def retrieve(request: web.Request) -> web.Response:
     """GET /v1/threads/{thread_id}/runs/{run_id}."""
-    run = services(request).db.get(
-        _run, caller(request), thread_id(request), request.match_info["run_id"]
+    run, model = services(request).db.get(
+        _run_and_model, caller(request), thread_id(request), request.match_info["run_id"]
     )
-    headers = {"openai-poll-after-ms": POLL_AFTER_MS} if run.status in ACTIVE else None
+    headers = {"openai-poll-after-ms": POLL_AFTER_MS} if run.status in ACTIVE else {}
+    if model is not None:
+        headers["x-ringside-model"] = model
     return json_response(run, headers)
 
 
@@ -209,8 +211,10 @@ def _output(params: RunParams) -> int | None:
     return min((limit for limit in limits if limit is not None), default=None)
 
 
-def _run(tx: Tx, who: Caller, found: str, run_id: str) -> Run:
-    return runs.wire_object(tx, _record(tx, who, found, run_id))
+def _run_and_model(tx: Tx, who: Caller, found: str, run_id: str) -> tuple[Run, str | None]:
+    """The run, and the model that was asked last for it."""
+    record = _record(tx, who, found, run_id)
+    return runs.wire_object(tx, record), runs.last_model(tx, record)
 
 
 def _record(tx: Tx, who: Caller, found: str, run_id: str) -> RunRecord:

@@ -14,6 +14,7 @@ from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
     ProviderError,
     ProviderTimeoutError,
+    RingsideError,
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import bytes_as_tokens
@@ -31,6 +32,7 @@ from ringside_proxy.providers.types import (
 from ringside_proxy.services.answer_plan import Plan
 from ringside_proxy.services.answers import Answers, estimated_usage
 from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
+from ringside_proxy.services.fallbacks import following
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.store import provider_states
@@ -45,7 +47,7 @@ class ChatCall(msgspec.Struct, kw_only=True):
     """A chat completion as the caller asked for it.
 
     `meter` counts what it costs; `owner` is whose tool loops are remembered. `dropped_params` is
-    filled as the call goes out.
+    filled as the call goes out, and `route` moves on if a slot's model fails.
     """
 
     route: Route
@@ -55,6 +57,17 @@ class ChatCall(msgspec.Struct, kw_only=True):
     request_id: str
     owner: str
     include_usage: bool = False
+    dropped_params: tuple[str, ...] = ()
+
+
+class EmbeddingsCall(msgspec.Struct, kw_only=True):
+    """A request for embeddings; `route` and `dropped_params` as in `ChatCall`."""
+
+    route: Route
+    meter: Meter
+    input: Any
+    params: dict[str, Any]
+    request_id: str
     dropped_params: tuple[str, ...] = ()
 
 
@@ -81,6 +94,13 @@ class Completions:
         Raises InvalidRequestError, BillingError, ProviderError,
         ResponseSchemaValidationFailedError.
         """
+        while True:
+            try:
+                return await self._chat(call)
+            except RingsideError as error:
+                _move_on(call, error)
+
+    async def _chat(self, call: ChatCall) -> bytes:
         route, planned = call.route, await self._planned(call)
         if planned.is_plain and relays(route.provider, planned.request):
             return await self._relayed_whole(call, planned.request)
@@ -104,41 +124,54 @@ class Completions:
         Raises as `chat` does, here and while iterating. The provider is always asked for the
         usage; the client is told only if it asked.
         """
-        planned = await self._planned(call)
-        is_relayed = planned.is_plain and relays(call.route.provider, planned.request)
-        frames = self._relayed(call, planned) if is_relayed else self._encoded(call, planned)
+        first, frames = await self._begun(call)
         async with aclosing(frames):
-            first = await anext(frames)
             yield _from(first, frames)
 
-    async def embeddings(
-        self, route: Route, given: Any, params: dict[str, Any], request_id: str, meter: Meter
-    ) -> tuple[bytes, tuple[str, ...]]:
-        """Embeddings in OpenAI's shape, and the names of the parameters that were left out.
+    async def _begun(self, call: ChatCall) -> tuple[bytes, AsyncGenerator[bytes, None]]:
+        """An answer that has begun, and its beginning."""
+        while True:
+            try:
+                frames = await self._frames(call)
+                return await anext(frames), frames
+            except RingsideError as error:
+                _move_on(call, error)
 
-        Raises InvalidRequestError, BillingError, ProviderError.
-        """
+    async def _frames(self, call: ChatCall) -> AsyncGenerator[bytes, None]:
+        planned = await self._planned(call)
+        is_relayed = planned.is_plain and relays(call.route.provider, planned.request)
+        return self._relayed(call, planned) if is_relayed else self._encoded(call, planned)
+
+    async def embeddings(self, call: EmbeddingsCall) -> bytes:
+        """Embeddings in OpenAI's shape. Raises InvalidRequestError, BillingError, ProviderError."""
+        while True:
+            try:
+                return await self._embeddings(call)
+            except RingsideError as error:
+                _move_on(call, error)
+
+    async def _embeddings(self, call: EmbeddingsCall) -> bytes:
+        route, meter = call.route, call.meter
         provider = route.provider
         request = EmbeddingsRequest(
-            model=route.ref.model, input=given, params=route.params | params
+            model=route.ref.model, input=call.input, params=route.params | call.params
         )
         parts: list[Embeddings] = []
-        dropped: tuple[str, ...] = ()
         try:
             for http_request in provider.build_embeddings_requests(request, route.credentials):
-                dropped = http_request.dropped_params
+                call.dropped_params = http_request.dropped_params
                 await meter.admit_embeddings(http_request.body)
-                reply = await self._sent(route, http_request, request_id, meter)
+                reply = await self._sent(route, http_request, call.request_id, meter)
                 if provider.speaks_openai:
                     meter.note(reply.usage or meter.estimate(), reply.raw_usage)
                     _require(b'"data"', reply.body, route)
-                    return reply.body, dropped
+                    return reply.body
                 part = _counted(provider.parse_embeddings(reply.body), http_request)
                 meter.note(part.usage or meter.estimate(), part.raw_usage)
                 parts.append(part)
         finally:
             await meter.settle()
-        return orjson.dumps(_embeddings_answer(request, parts)), dropped
+        return orjson.dumps(_embeddings_answer(request, parts))
 
     async def _relayed_whole(self, call: ChatCall, request: CompletionRequest) -> bytes:
         route, meter = call.route, call.meter
@@ -277,6 +310,15 @@ class Completions:
                 state,
                 self._clock.now_ms() + STATE_KEPT_MS,
             )
+
+
+def _move_on(call: ChatCall | EmbeddingsCall, error: RingsideError) -> None:
+    """Have the slot's next model asked; raises `error` if there is none for it."""
+    route = following(call.route, error)
+    if route is None:
+        raise error
+    call.meter.move_to(route, error)
+    call.route = route
 
 
 def _note(meter: Meter, request: CompletionRequest, relay: Relay) -> None:

@@ -99,8 +99,7 @@ class Ledger:
         `once`: see `Caller`; that the call went out is noted with its hold. `reservation` is told
         what each attempt consumed.
         """
-        price = snapshot.prices.find(route.ref, self.clock.now_ms())
-        return Meter(self, terms_of(snapshot), price, route, call, once, reservation)
+        return Meter(self, snapshot, route, call, once, reservation)
 
     async def recover(self, snapshot: Snapshot, *, trusts_clock: bool = False) -> None:
         """Book what calls of dead processes may have consumed. Runs before anything is served."""
@@ -152,8 +151,7 @@ class Meter:
     def __init__(
         self,
         books: Ledger,
-        terms: Terms,
-        price: Price | None,
+        snapshot: Snapshot,
         route: Route,
         call: Call,
         once: bytes | None,
@@ -161,20 +159,34 @@ class Meter:
     ) -> None:
         self._books = books
         self._reservation = reservation
-        self._price = price
+        self._prices = snapshot.prices
+        self._price = self._prices.find(route.ref, books.clock.now_ms())
         self._route = route
         self._call = call
         self._once = once
         self._ask: Ask | None = None
         self._hold: Hold | None = None
         self._closing: Closing | None = None
-        self.terms = terms
+        self.terms = terms_of(snapshot)
         self.used = NO_USAGE
         """What all attempts that have ended consumed."""
         self.cost_nano: int | None = 0
         """What they cost; None once a price was unknown."""
         self.remaining_nano: int | None = None
         """What the customer has left beside what is held for this call; None if it has no cap."""
+
+    def move_to(self, route: Route, error: RingsideError) -> None:
+        """What comes next is asked of another model, at its price, because the one before failed."""
+        if self._hold is not None:
+            self.note(self.estimate())
+        failed, ref = self._route.ref, route.ref
+        self._books.metrics.fell_back(failed.provider, error.code or type(error).__name__)
+        logger.warning(
+            "a slot's next model is asked",
+            extra=fields(provider=failed.provider, model=failed.model, code=error.code),
+        )
+        self._route, self._price = route, self._prices.find(ref, self._books.clock.now_ms())
+        self._call = msgspec.structs.replace(self._call, model=str(ref), provider=ref.provider)
 
     async def admit(self, request: CompletionRequest, body: bytes) -> CompletionRequest:
         """Keep back what `request` may cost; gives it with the output limit that was paid for.

@@ -13,6 +13,7 @@ from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Model
 from ringside_proxy.providers.client import Target, Timeouts
 from ringside_proxy.providers.registry import provider_named
+from ringside_proxy.providers.retries import Uniform
 from ringside_proxy.providers.types import Credentials, Provider
 
 OUTPUT_TOKENS_RESERVED: Final = 4096
@@ -37,7 +38,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     """Where a model call goes.
 
     `facts` are what the bundled table knows of the model. `params` are the slot's own, under the
-    caller's.
+    caller's. `next` is who is asked after it, if it fails or refuses for one of `fallback_on`
+    before anything of its answer was told.
     """
 
     ref: ModelRef
@@ -47,6 +49,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     facts: Model | None = None
     params: dict[str, Any] = {}
     rules: AnswerRules = AnswerRules()
+    fallback_on: frozenset[str] = frozenset()
+    next: "Route | None" = None
 
     def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
         """How long a prompt may be so that the answer fits the window; None if that is unknown."""
@@ -56,10 +60,27 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Slot(msgspec.Struct, frozen=True, kw_only=True):
-    """An alias, and what it stands for."""
+    """An alias, and what it stands for: models that share its calls by weight, then others in turn.
 
-    ref: ModelRef
+    `fallback_on` are the refusals after which the next one is asked, besides failures of the
+    provider. `timeouts` are those that it has of its own.
+    """
+
+    models: tuple[tuple[ModelRef, int], ...]
+    fallbacks: tuple[ModelRef, ...] = ()
+    fallback_on: frozenset[str] = frozenset()
     params: dict[str, Any] = {}
+    timeouts: dict[str, float] = {}
+
+    @property
+    def ref(self) -> ModelRef:
+        """The first of its models."""
+        return self.models[0][0]
+
+    @property
+    def refs(self) -> list[ModelRef]:
+        """Every model that may be asked, in the order in which they are written."""
+        return [*(ref for ref, _ in self.models), *self.fallbacks]
 
 
 class ActiveProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +96,7 @@ class ModelRouter:
     """The models that can be named here. Immutable: a new configuration makes a new one.
 
     `behind` says which model stands behind a name of the owner's own (Azure's deployments).
+    `uniform` shares out the calls of a slot with several models.
     """
 
     def __init__(
@@ -84,7 +106,9 @@ class ModelRouter:
         slots: Mapping[str, Slot],
         rules: AnswerRules,
         behind: Mapping[ModelRef, ModelRef] | None = None,
+        uniform: Uniform = lambda low, high: low,
     ) -> None:
+        self._uniform = uniform
         self._rules = rules
         self._known = known
         self.active = active
@@ -100,31 +124,64 @@ class ModelRouter:
         """Raise InvalidModelError for a name that can never be served here."""
         model_ref.parse(name, self._known, self.slots)
 
-    def route(self, name: str) -> Route:
-        """Where a call to `name` goes. Raises InvalidModelError, ProviderNotConfiguredError."""
+    def route(self, name: str, prefer: str | None = None) -> Route:
+        """Where a call to `name` goes, and where it goes after that.
+
+        `prefer` is the model that has begun what this call goes on with: it goes first. Raises
+        InvalidModelError, ProviderNotConfiguredError.
+        """
         parsed = model_ref.parse(name, self._known, self.slots)
-        slot = Slot(ref=parsed) if isinstance(parsed, ModelRef) else self.slots[parsed]
-        ref = slot.ref
-        provider_named(ref.provider)
-        active = self.active.get(ref.provider)
-        if active is None:
+        slot = Slot(models=((parsed, 1),)) if isinstance(parsed, ModelRef) else self.slots[parsed]
+        refs = self._in_turn(slot, prefer)
+        if not refs:
+            provider_named(slot.ref.provider)
             raise ProviderNotConfiguredError(
-                f"Model '{name}' needs the provider '{ref.provider}', which has no key here. "
-                f"Set providers.{ref.provider}.api_key in the configuration.",
+                f"Model '{name}' needs the provider '{slot.ref.provider}', which has no key here. "
+                f"Set providers.{slot.ref.provider}.api_key in the configuration.",
                 param="model",
             )
-        facts = self.facts(ref)
+        route = None
+        for ref in reversed(refs):
+            route = self._to(ref, slot, route)
+        assert route is not None  # noqa: S101 - there is at least one
+        return route
+
+    def _in_turn(self, slot: Slot, prefer: str | None) -> list[ModelRef]:
+        """The slot's models whose providers are on, in the order in which they are asked."""
+        on = [ref for ref in slot.refs if ref.provider in self.active]
+        sharing = [(ref, weight) for ref, weight in slot.models if ref in on]
+        first = next((ref for ref in on if str(ref) == prefer), None)
+        if first is None and sharing:
+            point = self._uniform(0, sum(weight for _, weight in sharing))
+            first = _at(point, sharing)
+        return sorted(on, key=lambda ref: ref != first)
+
+    def _to(self, ref: ModelRef, slot: Slot, following: Route | None) -> Route:
+        active, facts = self.active[ref.provider], self.facts(ref)
+        timeouts = msgspec.structs.replace(
+            _timeouts(active.target.timeouts, facts), **slot.timeouts
+        )
         return Route(
             ref=ref,
             provider=active.provider,
             credentials=active.credentials,
             target=msgspec.structs.replace(
-                active.target, model=ref.model, timeouts=_timeouts(active.target.timeouts, facts)
+                active.target, model=ref.model, timeouts=timeouts, has_next=following is not None
             ),
             facts=facts,
             params=slot.params,
             rules=self._rules,
+            fallback_on=slot.fallback_on,
+            next=following,
         )
+
+
+def _at(point: float, sharing: list[tuple[ModelRef, int]]) -> ModelRef:
+    for ref, weight in sharing:
+        point -= weight
+        if point < 0:
+            return ref
+    return sharing[-1][0]
 
 
 def _timeouts(configured: Timeouts, facts: Model | None) -> Timeouts:

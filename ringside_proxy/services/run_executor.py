@@ -6,17 +6,21 @@ from typing import Final
 
 import msgspec
 
+from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.types import UsageDelta
 from ringside_proxy.services import run_request
 from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.fallbacks import following
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_assembler import RunAssembler
 from ringside_proxy.services.run_request import Limit
 from ringside_proxy.services.run_transactions import Ending, save
+from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.system import Clock
@@ -34,6 +38,7 @@ class ModelCall(msgspec.Struct, kw_only=True):
     meter: Meter
     assembler: RunAssembler
     is_answering: bool = False
+    has_told: bool = False
     limit_reached: Limit | None = None
 
     @property
@@ -68,9 +73,28 @@ class RunExecutor:
         """The events of the model's answer, as they come.
 
         For a run that `is_streamed`, a step or message is stored before its opening or closing is
-        told; for others with the next periodic save. Raises ProviderError, InvalidRequestError for
-        what the model cannot do, BillingError, ResponseSchemaValidationFailedError.
+        told; for others with the next periodic save. A slot's next model is asked if one fails
+        before it has said anything. Raises ProviderError, InvalidRequestError for what the model
+        cannot do, BillingError, ResponseSchemaValidationFailedError.
         """
+        while True:
+            try:
+                async with aclosing(self._answer(call, is_streamed=is_streamed)) as batches:
+                    async for batch in batches:
+                        yield batch
+            except RingsideError as error:
+                route = None if call.has_told else following(call.route, error)
+                if route is None:
+                    raise
+                call.meter.move_to(route, error)
+                call.route = route
+                await self._db.write(runs.set_model, call.generation, str(route.ref))
+            else:
+                return
+
+    async def _answer(
+        self, call: ModelCall, *, is_streamed: bool
+    ) -> AsyncGenerator[list[StreamEvent], None]:
         built = await self._db.read(run_request.build, call.run, call.route)
         call.limit_reached = built.limit_reached
         if built.request is None:
@@ -82,6 +106,7 @@ class RunExecutor:
         async with aclosing(answer) as batches:
             async for deltas in batches:
                 call.is_answering = True
+                call.has_told = call.has_told or any(not isinstance(d, UsageDelta) for d in deltas)
                 events = [event for delta in deltas for event in assembler.feed(delta)]
                 is_told = is_streamed and assembler.must_save
                 if is_told or self._is_save_due(assembler, saved_at_s):

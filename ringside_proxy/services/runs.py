@@ -154,7 +154,8 @@ class Runs:
             run = runs.get(tx, threads.get(tx, thread_id, caller), run_id)
             resumed, step = run_transactions.submit(tx, run, outputs, self._new_id)
             idempotency.made(tx, caller.once, step.id)
-            return resumed, step, snapshot.router.route(run.settings.model)
+            route = snapshot.router.route(run.settings.model, runs.last_model(tx, run))
+            return resumed, step, route
 
         async def begin() -> BegunRun:
             run, step, route = await self._db.write(apply)

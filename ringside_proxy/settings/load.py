@@ -177,9 +177,6 @@ def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
 
 def _not_in_effect(given: ConfigFile) -> Iterator[str]:
     """Keys of the file whose feature this version does not have."""
-    for name, slot in given.slots.items():
-        if slot.fallbacks:
-            yield f"slots.{name}.fallbacks"
     if given.runs.when_busy != "reject":
         yield "runs.when_busy"
 

@@ -92,8 +92,8 @@ def _section_schema(section: Section) -> dict[str, Any]:
     }
     if section.short_form is None:
         return long
-    (short,) = (_schema(field.shape) for field in fields if field.key == section.short_form)
-    return {"anyOf": [long, short]}
+    (short,) = (field.shape for field in fields if field.key == section.short_form)
+    return {"anyOf": [long, _schema(short.shape if isinstance(short, Nullable) else short)]}
 
 
 def _field_schema(field: Field) -> dict[str, Any]:

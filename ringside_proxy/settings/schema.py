@@ -7,7 +7,7 @@ have `faults`: what is wrong between its keys, found once each of them is right 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,11 +34,11 @@ from ringside_proxy.settings.money import (
 from ringside_proxy.settings.outgoing import ImageSettings, UpstreamSettings, WebhookSettings
 from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem
+from ringside_proxy.settings.slots import SlotSettings
 from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
 SQLITE_SCHEME: Final = "sqlite:///"
-RESERVED_PARAMS: Final = ("model", "messages", "stream", "stream_options")
 
 
 class ServerSettings(
@@ -248,36 +248,6 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
             " false always asks it."
         ),
     ] = True
-
-
-class SlotSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """A model under a name of its own: `slot:<name>`."""
-
-    SHORT_FORM: ClassVar = "model"
-
-    model: Annotated[
-        Model, Meta(description="The model to use.", examples=["fc:openai/gpt-4o-mini"])
-    ]
-    fallbacks: Annotated[
-        tuple[Model, ...],
-        Meta(
-            description="Models to try in turn when it is down. Not in effect yet.",
-            examples=[["fc:openai/gpt-4o"]],
-        ),
-    ] = ()
-    params: Annotated[
-        dict[str, Any],
-        Meta(
-            description="Parameters a request gets unless it brings its own.",
-            examples=[{"temperature": 0.2}],
-        ),
-    ] = {}
-
-    def faults(self) -> Iterator[Problem]:
-        """What is wrong between the keys."""
-        for name in self.params:
-            if name in RESERVED_PARAMS:
-                yield Problem(f"params.{name}", "belongs to the request", "remove it")
 
 
 class ModelListSettings(msgspec.Struct, frozen=True, kw_only=True, rename={"refresh_s": "refresh"}):

@@ -77,6 +77,8 @@ GENERATION: Final = (
     "SELECT seq, model, created_ms, ended_ms FROM generations WHERE run = ? AND number = ?"
 )
 MODEL_OF: Final = "SELECT model FROM generations WHERE seq = ?"
+SET_MODEL: Final = "UPDATE generations SET model = ? WHERE seq = ?"
+LAST_MODEL: Final = "SELECT model FROM generations WHERE run = ? ORDER BY number DESC LIMIT 1"
 USAGES: Final = "SELECT usage FROM generations WHERE run = ? AND usage IS NOT NULL"
 
 LISTED: Final = PagedTable("run", COLUMNS, "runs", "seq", FIND)
@@ -270,6 +272,17 @@ def model_of(tx: Tx, generation: int) -> str:
         raise LookupError(generation)
     model: str = row[0]
     return model
+
+
+def set_model(tx: Tx, generation: int, model: str) -> None:
+    """Note that another model is asked to make a generation, before any byte goes to it."""
+    tx.run(SET_MODEL, model, generation)
+
+
+def last_model(tx: Tx, run: RunRecord) -> str | None:
+    """The model that was asked last for the run; None if none was yet."""
+    row = tx.one(LAST_MODEL, run.seq)
+    return None if row is None else row[0]
 
 
 def close_generation(tx: Tx, run: RunRecord, usage: TokenUsage | None) -> None:

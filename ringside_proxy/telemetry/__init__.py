@@ -235,6 +235,7 @@ class Metrics:
         self._histogram = partial(Histogram, namespace=NAMESPACE, registry=self._registry)
         self._declare_requests_and_runs()
         self._declare_upstream()
+        self._declare_failures()
         self._declare_money()
         self._declare_store()
         self._declare_configuration()
@@ -281,6 +282,10 @@ class Metrics:
     def upstream_retried(self, provider: str, reason: str) -> None:
         """A model call is sent again."""
         self._retries.of(provider, reason).inc()
+
+    def fell_back(self, provider: str, reason: str) -> None:
+        """A slot's next model is asked, because this provider's failed."""
+        self._fallbacks.of(provider, reason).inc()
 
     def breaker_moved(self, provider: str, model: str, state: int) -> None:
         """A model's circuit breaker is closed (0), half open (1) or open (2) now."""
@@ -375,6 +380,14 @@ class Metrics:
             ),
             open_index=1,
         )
+
+    def _declare_failures(self) -> None:
+        self._fallbacks = Family(
+            self._counter(
+                "fallbacks_total", "Calls that went to a slot's next model", ("provider", "reason")
+            ),
+            open_index=1,
+        )
         self._breakers = Family(
             self._gauge(
                 "breaker_state",
@@ -384,7 +397,7 @@ class Metrics:
             open_index=1,
         )
         self._retries = Family(
-            counter("retries_total", "Model calls sent again", ("provider", "reason")),
+            self._counter("retries_total", "Model calls sent again", ("provider", "reason")),
             open_index=1,
         )
 

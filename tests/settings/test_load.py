@@ -227,6 +227,18 @@ BAD = [
         'prices.fc:openai/x.service_tiers.flex: "-0.5" is not allowed; write a factor from 0 to 100',
     ),
     (
+        "slots: {a: {models: [fc:openai/x], fallbacks: [fc:openai/x]}}",
+        "slots.a.fallbacks: fc:openai/x is there twice; remove one",
+    ),
+    (
+        "slots: {a: {model: fc:openai/x, fallback_on: [content_policy]}}",
+        "slots.a.fallback_on: has nothing to fall back on; add fallbacks, or remove it",
+    ),
+    (
+        "slots: {a: {models: [{model: fc:openai/x, weight: 0}]}}",
+        'slots.a.models[0].weight: "0" is not allowed; write a whole number from 1 to 1000',
+    ),
+    (
         "server: {host: 0.0.0.0}",
         f"auth.tokens: is empty and {OTHERS_IN}; add a token, or listen on 127.0.0.1",
     ),
@@ -250,6 +262,25 @@ def test_bad_config_is_told_its_problem_and_remedy(load_text, text, problem):
 
     assert str(refused.value).startswith(problem)
     assert len(refused.value.problems) == 1
+
+
+def test_slots_have_short_forms(load_text):
+    """A model alone, a list of models, and models with weights beside plain ones."""
+    slots = load_text(
+        "slots:\n"
+        "  a: fc:openai/x\n"
+        "  b: {models: [fc:openai/x, {model: fc:groq/y, weight: 3}], fallbacks: [fc:xai/z]}\n"
+        "  c: {model: fc:openai/x, models: [fc:groq/y], timeouts: {first_byte: 3s}}\n"
+    ).slots
+
+    assert (slots["a"].model, slots["a"].models) == ("fc:openai/x", ())
+    assert [(each.model, each.weight) for each in slots["b"].models] == [
+        ("fc:openai/x", 1),
+        ("fc:groq/y", 3),
+    ]
+    assert slots["b"].fallbacks == ("fc:xai/z",)
+    assert (slots["c"].model, slots["c"].models[0].model) == ("fc:openai/x", "fc:groq/y")
+    assert (slots["c"].timeouts.first_byte_s, slots["c"].timeouts.total_s) == (3.0, None)
 
 
 def test_all_problems_are_told_at_once(load_text):
@@ -416,10 +447,7 @@ def test_keys_without_effect_are_named(load_text):
         ANTHROPIC_API_KEY="k",
     )
 
-    assert settings.not_in_effect == (
-        "slots.b.fallbacks",
-        "runs.when_busy",
-    )
+    assert settings.not_in_effect == ("runs.when_busy",)
 
 
 def loaded_or_refused(path: Path, env: dict[str, str]) -> Settings | SettingsError:
