@@ -15,6 +15,7 @@ import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.providers.chat_messages import ANSWER_IN_JSON, instructed, mention_json
 from ringside_proxy.providers.chat_params import (
     EFFORTS,
     Efforts,
@@ -90,7 +91,7 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
         hosted = self.hosted_tools.get(named.get("model", ""), ())
         body = {
             **named,
-            "input": input_items(request.messages, self.input_form),
+            "input": input_items(_told_of_json(request), self.input_form),
             "stream": True,
             **self.fixed,
             **self._output_limit(params),
@@ -193,6 +194,15 @@ class Responses(msgspec.Struct, frozen=True, kw_only=True):
             body=orjson.dumps(body),
             dropped_params=dropped,
         )
+
+
+def _told_of_json(request: CompletionRequest) -> list[dict[str, Any]]:
+    """The messages, which have to say JSON where a JSON object is to come back."""
+    wanted = request.params.get("response_format")
+    asks = isinstance(wanted, dict) and wanted.get("type") == "json_object"
+    if not asks or mention_json(request.messages):
+        return request.messages
+    return instructed(request.messages, ANSWER_IN_JSON)
 
 
 def _only_allowed(

@@ -55,6 +55,13 @@ class Calls:
         """The answer, parsed."""
         return json.loads(await self.post(path, body, status=status))
 
+    async def get(self, path: str) -> Any:
+        """What stands there."""
+        async with self._session.get(self._url + path) as response:
+            raw = await response.read()
+        assert response.status == 200, f"{response.status} {raw!r}"
+        return json.loads(raw)
+
     async def assistant(self, provider: str, **fields: Any) -> str:
         """The id of a new assistant on the provider's model."""
         made = await self.call("/v1/assistants", {"model": self.model(provider)} | fields)

@@ -269,6 +269,52 @@ async def test_an_answer_that_never_meets_the_schema_is_an_error(
     assert len(proxy.sent(provider)) == 2 * ASKED_MAX
 
 
+JSON_OBJECT: Final = {"type": "json_object"}
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["plain", "streamed"])
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_an_answer_in_json_is_an_object_or_is_refused(
+    provider: str, is_stream: bool, proxy: Proxy
+) -> None:
+    """Words are asked for again, an object is passed on, and words in the end are a 422."""
+    body = {"model": model_of(provider), "messages": MESSAGES, "response_format": JSON_OBJECT}
+    body["stream"] = is_stream
+    chat = "/v1/chat/completions"
+
+    proxy.answers(provider, said(provider, "It is warm."), said(provider, GOOD))
+    answered = await proxy.post(chat, body)
+    proxy.answers(provider, said(provider, "It is warm."))
+    refused = await proxy.call(chat, body, status=422)
+
+    if is_stream:
+        deltas = [c["delta"] for chunk in check_chat_stream(answered) for c in chunk["choices"]]
+        assert "".join(delta.get("content") or "" for delta in deltas) == GOOD
+    else:
+        assert json.loads(answered)["choices"][0]["message"]["content"] == GOOD
+    assert refused["error"]["code"] == "response_schema_validation_failed"
+    assert len(proxy.sent(provider)) == 2 + ASKED_MAX
+
+
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_a_streamed_answer_under_a_schema_is_told_once_it_is_valid(
+    provider: str, proxy: Proxy
+) -> None:
+    """Nothing of the bad one reaches the caller; without a good one there is a status, no stream."""
+    body = {"model": model_of(provider), "messages": MESSAGES, "response_format": FORMAT}
+    body["stream"] = True
+    chat = "/v1/chat/completions"
+
+    proxy.answers(provider, said(provider, BAD), said(provider, GOOD))
+    chunks = check_chat_stream(await proxy.post(chat, body))
+    proxy.answers(provider, said(provider, BAD))
+    refused = await proxy.call(chat, body, status=422)
+
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(delta.get("content") or "" for delta in deltas) == GOOD
+    assert refused["error"]["content"] == BAD
+
+
 def chosen(provider: str, body: dict[str, Any]) -> Any:
     """The choice of tools in a request on the provider's wire; None if it has none."""
     if provider == "google":

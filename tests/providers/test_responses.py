@@ -214,3 +214,16 @@ def test_effort_is_one_that_the_model_knows(name, model, asked_for, sent):
     effort = body(name, {"reasoning_effort": asked_for}, model=model).get("reasoning")
 
     assert effort == (None if sent is None else {"effort": sent})
+
+
+def test_json_object_is_said_once_in_words():
+    """Without the word JSON in its input the request is refused."""
+    asked_for = {"response_format": {"type": "json_object"}}
+    knows = {"role": "user", "content": "Answer as JSON."}
+
+    told = body("openai", asked_for)["input"]
+
+    assert told[0] == {"type": "message", "role": "system", "content": "Answer in JSON."}
+    assert len(told) == 2
+    assert len(body("openai", asked_for, [knows])["input"]) == 1
+    assert len(body("openai", {})["input"]) == 1

@@ -280,10 +280,14 @@ def _items(vendor: str, say: Say) -> Iterator[tuple[Json, list[Json]]]:
         yield item, [told | {"delta": part} for part in parts]
 
 
+TELL_KEPT: Final = ("openai", "azure", "openrouter", "anthropic", "bedrock", "xai", "perplexity")
+TELL_NO_REASONED: Final = ("cohere", "bedrock", "ollama", "replicate", "together", "fireworks")
+
+
 def counted(vendor: str, count: Count) -> Count:
     """What of a count a vendor's own wire can tell."""
-    if vendor in ("replicate", "huggingface"):
-        count = count._replace(cached=count.cached if vendor == "huggingface" else 0)
-    if vendor in ("cohere", "bedrock", "ollama", "replicate", "together", "fireworks"):
-        count = count._replace(reasoned=0)
-    return count
+    return count._replace(
+        cached=0 if vendor == "replicate" else count.cached,
+        kept=count.kept if vendor in TELL_KEPT else 0,
+        reasoned=0 if vendor in TELL_NO_REASONED else count.reasoned,
+    )

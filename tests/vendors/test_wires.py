@@ -1,11 +1,15 @@
 """What the fakes answer is what the vendors answer: it parses in the vendors' own types."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from ringside_proxy.providers.registry import PROVIDERS
+from ringside_proxy.providers.types import CompletionRequest, Finish
+from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.vendors.asked import Asked
 from tests.vendors.judges import JUDGES
 from tests.vendors.speech import WORDS, Call, Count, Say
@@ -141,3 +145,22 @@ def test_every_vendor_can_speak() -> None:
     """There is an encoder for each, and a judge."""
     assert ENCODERS.keys() == JUDGES.keys()
     assert all(loaded(kind) for kind in TYPES.values())
+
+
+@pytest.mark.parametrize("case", ["calls", "reasoning"])
+@pytest.mark.parametrize("vendor", ENCODERS)
+def test_an_answer_cut_anywhere_means_the_same(vendor: str, case: str) -> None:
+    """At every byte of it, and at all of them: the deltas are those of the whole."""
+    encode, _ = ENCODERS[vendor]
+    raw = encode(ANSWERS[case], "m")
+
+    def deltas(*pieces: bytes) -> list[Any]:
+        ids = itertools.count()
+        asked = CompletionRequest(model=TYPICAL_MODELS[vendor], messages=[])
+        decoder = PROVIDERS[vendor].stream_decoder(asked, lambda prefix: f"{prefix}_{next(ids)}")
+        return [delta for piece in pieces for delta in decoder.feed(piece)] + decoder.close()
+
+    expected = deltas(raw)
+    assert any(isinstance(delta, Finish) for delta in expected)
+    assert all(deltas(raw[:at], raw[at:]) == expected for at in range(1, len(raw)))
+    assert deltas(*(raw[i : i + 1] for i in range(len(raw)))) == expected
