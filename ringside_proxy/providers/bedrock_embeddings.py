@@ -9,10 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.bedrock_models import family_name
-from ringside_proxy.providers.embeddings import answer_as, unreadable
+from ringside_proxy.providers.embeddings import answer_as, in_parts, texts_of, unreadable
 from ringside_proxy.providers.types import Embeddings, EmbeddingsRequest
 from ringside_proxy.providers.usage import TOKENS_MAX
 
@@ -42,14 +41,13 @@ class _Answer(msgspec.Struct):
 
 def embeddings_bodies(request: EmbeddingsRequest) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
     """The bodies to send, and which parameters are not in them. Raises InvalidRequestError."""
-    texts, name = _texts(request.input), family_name(request.model)
+    texts, name = texts_of(request.input), family_name(request.model)
     size = request.params.get("dimensions")
     if name.startswith(FIXED_SIZE):
         size = None
     dropped = ("dimensions",) if request.params.get("dimensions") and not size else ()
     if name.startswith("cohere."):
-        batches = [texts[i : i + COHERE_TEXTS_MAX] for i in range(0, len(texts), COHERE_TEXTS_MAX)]
-        return [_cohere(batch, size) for batch in batches], dropped
+        return [_cohere(part, size) for part in in_parts(texts, COHERE_TEXTS_MAX)], dropped
     if name.startswith("amazon.nova"):
         return [_nova(text, size) for text in texts], dropped
     return [_titan(text, size) for text in texts], dropped
@@ -68,17 +66,6 @@ def parsed(provider: str, body: bytes) -> Embeddings:
         usage=TokenUsage(input_tokens=count or 0) if is_counted else None,
         raw_usage={"inputTextTokenCount": count} if is_counted else None,
     )
-
-
-def _texts(given: Any) -> list[str]:
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-        raise InvalidRequestError(
-            "Bedrock embeds texts, not tokens: send 'input' as a string or a list of strings.",
-            param="input",
-            code="unsupported_parameter",
-        )
-    return texts
 
 
 def _titan(text: str, size: int | None) -> dict[str, Any]:

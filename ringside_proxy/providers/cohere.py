@@ -9,9 +9,7 @@ https://docs.cohere.com/v2/reference/embed, read 2026-11-21.
 from typing import Any, Final
 
 import msgspec
-import orjson
 
-from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.chat_messages import (
@@ -24,16 +22,17 @@ from ringside_proxy.providers.chat_messages import (
 from ringside_proxy.providers.cohere_messages import Names, cohere_messages, cohere_names
 from ringside_proxy.providers.cohere_schemas import are_strict, lowered
 from ringside_proxy.providers.cohere_stream import CohereStreamDecoder
-from ringside_proxy.providers.embeddings import answer_as
+from ringside_proxy.providers.embeddings import answer_as, in_parts, texts_of
 from ringside_proxy.providers.native_request import (
-    REASONING,
     Message,
     Params,
     Thinking,
     asked,
     dropped,
     function_of,
+    json_wanted,
     output_limit,
+    post,
     thinking,
     tools_and_choice,
 )
@@ -155,7 +154,7 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
             **reasoning,
             **_sampling(left, is_grounded=is_grounded),
         }
-        return _post(credentials, "/v2/chat", body, dropped(left))
+        return post(credentials, "/v2/chat", body, dropped(left))
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""
@@ -168,11 +167,6 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
 
         Too long a text is refused, as OpenAI does, and not cut, unless `truncate` says so.
         """
-        texts = [request.input] if isinstance(request.input, str) else request.input
-        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-            raise InvalidRequestError(
-                "This model embeds text: send strings, not tokens.", param="input"
-            )
         left = {k: v for k, v in request.params.items() if v is not None}
         # The encoding is made up for around the adapter.
         left.pop("encoding_format", None)
@@ -185,13 +179,8 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
         if "dimensions" in left and request.model.startswith("embed-v4"):
             body["output_dimension"] = left.pop("dimensions")
         return [
-            _post(
-                credentials,
-                "/v2/embed",
-                body | {"texts": texts[start : start + TEXTS_PER_CALL_MAX]},
-                dropped(left),
-            )
-            for start in range(0, len(texts), TEXTS_PER_CALL_MAX)
+            post(credentials, "/v2/embed", body | {"texts": texts}, dropped(left))
+            for texts in in_parts(texts_of(request.input), TEXTS_PER_CALL_MAX)
         ]
 
     def parse_embeddings(self, body: bytes) -> Embeddings:
@@ -233,14 +222,10 @@ def _format(
     """What asks for JSON. It may be refused, and it asks for an object only: otherwise
     words alone must do.
     """
-    wanted = left.get("response_format")
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind not in ("json_object", "json_schema"):
+    is_json, schema = json_wanted(left)
+    if not is_json:
         return messages, {}
     json: Params = {"type": "json_object"}
-    schema = None
-    if kind == "json_schema" and isinstance(wanted, dict):
-        schema = (wanted.get("json_schema") or {}).get("schema")
     copy = None if is_grounded else lowered(schema)
     if copy is not None:
         json["json_schema"] = copy
@@ -257,12 +242,8 @@ def _format(
 
 
 def _reasoning(left: Params, limit: int | None, *, can_reason: bool) -> Params:
-    wanted = thinking(left)
-    if wanted is None or (wanted.is_on and not can_reason):
-        return {}
-    for name in REASONING:
-        left.pop(name, None)
-    if not can_reason:
+    wanted = thinking(left, can_reason=can_reason)
+    if wanted is None:
         return {}
     if not wanted.is_on:
         return {"thinking": {"type": "disabled"}}
@@ -298,17 +279,3 @@ def _sampling(left: Params, *, is_grounded: bool) -> Params:
             del left["stop"]
         fields["stop_sequences"] = stops[:STOPS_MAX]
     return fields
-
-
-def _post(
-    credentials: Credentials, path: str, body: Params, left_out: tuple[str, ...]
-) -> HTTPRequest:
-    headers = {"content-type": "application/json"}
-    if credentials.api_key:
-        headers["authorization"] = f"Bearer {credentials.api_key}"
-    return HTTPRequest(
-        url=credentials.base_url.rstrip("/") + path,
-        headers=headers,
-        body=orjson.dumps(body),
-        dropped_params=left_out,
-    )

@@ -14,7 +14,7 @@ import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.providers.embeddings import answer_as
+from ringside_proxy.providers.embeddings import answer_as, in_parts, texts_of
 from ringside_proxy.providers.google_errors import restated
 from ringside_proxy.providers.google_messages import conversation
 from ringside_proxy.providers.google_models import family_of
@@ -86,19 +86,21 @@ class Google(msgspec.Struct, frozen=True, kw_only=True):
 
         Raises InvalidRequestError for inputs that are not text.
         """
-        texts = _texts(request.input)
         options: dict[str, Any] = {"model": _resource(request.model)}
         if (dimensions := request.params.get("dimensions")) is not None:
             options["outputDimensionality"] = dimensions
-        asked = [{**options, "content": {"parts": [{"text": text}]}} for text in texts]
         return [
             _post(
                 request.model,
                 "batchEmbedContents",
-                {"requests": asked[start : start + EMBEDDINGS_PER_CALL_MAX]},
+                {
+                    "requests": [
+                        {**options, "content": {"parts": [{"text": text}]}} for text in part
+                    ]
+                },
                 credentials,
             )
-            for start in range(0, len(asked), EMBEDDINGS_PER_CALL_MAX)
+            for part in in_parts(texts_of(request.input), EMBEDDINGS_PER_CALL_MAX)
         ]
 
     def parse_embeddings(self, body: bytes) -> Embeddings:
@@ -147,16 +149,6 @@ def _post(model: str, method: str, body: dict[str, Any], credentials: Credential
         headers=headers,
         body=payload,
     )
-
-
-def _texts(given: Any) -> list[str]:
-    texts = [given] if isinstance(given, str) else given
-    if not isinstance(texts, list) or not texts or not all(isinstance(t, str) for t in texts):
-        raise InvalidRequestError(
-            "google embeds text only: send 'input' as a string or a list of strings, not as tokens.",
-            param="input",
-        )
-    return texts
 
 
 def _unit(vector: list[float]) -> list[float]:

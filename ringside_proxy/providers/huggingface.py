@@ -8,8 +8,7 @@ Source: https://huggingface.co/docs/inference-providers/tasks/feature-extraction
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.embeddings import answer_as
+from ringside_proxy.providers.embeddings import answer_as, in_parts, texts_of
 from ringside_proxy.providers.openai_compatible import OpenAICompatible
 from ringside_proxy.providers.types import (
     Credentials,
@@ -36,25 +35,17 @@ class HuggingFace(OpenAICompatible, frozen=True, kw_only=True):
         host = urlsplit(credentials.base_url).hostname or ""
         if host.endswith(DEDICATED):
             return super().build_embeddings_requests(request, credentials)
-        texts = [request.input] if isinstance(request.input, str) else request.input
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise InvalidRequestError(
-                f"{self.name} embeds texts, not tokens: send 'input' as a string or a list of "
-                "strings.",
-                param="input",
-                code="unsupported_parameter",
-            )
         model = quote(request.model.partition(":")[0])  # the pipeline is one partner's
         root = credentials.base_url.rstrip("/").removesuffix("/v1")
         dropped = tuple(name for name in ("dimensions",) if request.params.get(name) is not None)
         return [
             self._post_to(
                 root + PIPELINE.format(model=model),
-                {"inputs": texts[start : start + TEXTS_PER_CALL_MAX]},
+                {"inputs": texts},
                 credentials,
                 dropped,
             )
-            for start in range(0, len(texts), TEXTS_PER_CALL_MAX)
+            for texts in in_parts(texts_of(request.input), TEXTS_PER_CALL_MAX)
         ]
 
     def parse_embeddings(self, body: bytes) -> Embeddings:

@@ -3,8 +3,10 @@
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.providers.types import Credentials, HTTPRequest
 
 Params = dict[str, Any]
 Message = dict[str, Any]
@@ -67,7 +69,29 @@ def output_limit(left: Params) -> int | None:
     return next((limit for limit in given if limit is not None), None)
 
 
-def thinking(left: Params) -> Thinking | None:
+def json_wanted(left: Params) -> tuple[bool, Any]:
+    """Whether `response_format` asks for JSON, and for which schema."""
+    wanted = left.get("response_format")
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind == "json_schema" and isinstance(wanted, dict):
+        return True, (wanted.get("json_schema") or {}).get("schema")
+    return kind == "json_object", None
+
+
+def thinking(left: Params, *, can_reason: bool) -> Thinking | None:
+    """How much reasoning to ask for; None if nothing is to be said of it.
+
+    A model that cannot reason needs no telling not to; reasoning that it was asked for is left.
+    """
+    wanted = _thinking(left)
+    if wanted is None or (wanted.is_on and not can_reason):
+        return None
+    for name in REASONING:
+        left.pop(name, None)
+    return wanted if can_reason else None
+
+
+def _thinking(left: Params) -> Thinking | None:
     """How much reasoning is asked for; what says it most explicitly wins."""
     shaped = left.get("thinking")
     if isinstance(shaped, dict):
@@ -112,6 +136,21 @@ def function_of(tool: Params) -> Params:
         **described,
         "parameters": function.get("parameters") or NO_PARAMETERS,
     }
+
+
+def post(
+    credentials: Credentials, path: str, body: Params, left_out: tuple[str, ...]
+) -> HTTPRequest:
+    """The call, with the key if there is one."""
+    headers = {"content-type": "application/json"}
+    if credentials.api_key:
+        headers["authorization"] = f"Bearer {credentials.api_key}"
+    return HTTPRequest(
+        url=credentials.base_url.rstrip("/") + path,
+        headers=headers,
+        body=orjson.dumps(body),
+        dropped_params=left_out,
+    )
 
 
 def text_of(message: Message) -> str:

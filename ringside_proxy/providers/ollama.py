@@ -17,9 +17,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
-from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat_messages import (
     ANSWER_IN_JSON,
@@ -28,16 +26,17 @@ from ringside_proxy.providers.chat_messages import (
     mention_json,
     schema_text,
 )
-from ringside_proxy.providers.embeddings import answer_as
+from ringside_proxy.providers.embeddings import answer_as, texts_of
 from ringside_proxy.providers.native_request import (
-    REASONING,
     Message,
     Params,
     Thinking,
     asked,
     dropped,
     function_of,
+    json_wanted,
     output_limit,
+    post,
     thinking,
     tools_and_choice,
 )
@@ -144,7 +143,7 @@ class Ollama(msgspec.Struct, frozen=True, kw_only=True):
         }
         if options := _options(left, credentials):
             body["options"] = options
-        return _post(credentials, "/api/chat", body, dropped(left))
+        return post(credentials, "/api/chat", body, dropped(left))
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""
@@ -157,22 +156,17 @@ class Ollama(msgspec.Struct, frozen=True, kw_only=True):
 
         Too long a text is refused, as OpenAI does, and not cut, unless `truncate` says so.
         """
-        texts = [request.input] if isinstance(request.input, str) else request.input
-        if not (isinstance(texts, list) and all(isinstance(text, str) for text in texts)):
-            raise InvalidRequestError(
-                "This model embeds text: send strings, not tokens.", param="input"
-            )
         given = {k: v for k, v in request.params.items() if v is not None}
         known = ("dimensions", "truncate", "keep_alive")
         body = {
             "model": request.model,
-            "input": texts,
+            "input": texts_of(request.input),
             "truncate": False,
             **{name: given.pop(name) for name in known if name in given},
         }
         # The encoding is made up for around the adapter.
         given.pop("encoding_format", None)
-        return [_post(credentials, "/api/embed", body, dropped(given))]
+        return [post(credentials, "/api/embed", body, dropped(given))]
 
     def parse_embeddings(self, body: bytes) -> Embeddings:
         """The vectors in the answer. Raises ProviderBadReplyError."""
@@ -202,13 +196,9 @@ def _format(
     left: Params, messages: list[Message], *, can_format: bool
 ) -> tuple[list[Message], Params]:
     """What asks for JSON. It would hold calls to the format too: beside tools, words must do."""
-    wanted = left.get("response_format")
-    kind = wanted.get("type") if isinstance(wanted, dict) else None
-    if kind not in ("json_object", "json_schema"):
+    is_json, schema = json_wanted(left)
+    if not is_json:
         return messages, {}
-    schema = None
-    if kind == "json_schema" and isinstance(wanted, dict):
-        schema = (wanted.get("json_schema") or {}).get("schema")
     # The server's grammar is not told to the model, which does better if it knows.
     if schema is not None:
         messages = instructed(messages, ANSWER_IN_SCHEMA + schema_text(schema))
@@ -223,12 +213,8 @@ def _format(
 def _reasoning(left: Params, *, can_reason: bool) -> Params:
     if "think" in left:
         return {"think": left.pop("think")}
-    wanted = thinking(left)
-    if wanted is None or (wanted.is_on and not can_reason):
-        return {}
-    for name in REASONING:
-        left.pop(name, None)
-    return {"think": _level(wanted)} if can_reason else {}
+    wanted = thinking(left, can_reason=can_reason)
+    return {} if wanted is None else {"think": _level(wanted)}
 
 
 def _level(wanted: Thinking) -> bool | str:
@@ -251,17 +237,3 @@ def _options(left: Params, credentials: Credentials) -> Params:
         stop = left.pop("stop")
         options["stop"] = [stop] if isinstance(stop, str) else stop
     return options
-
-
-def _post(
-    credentials: Credentials, path: str, body: Params, left_out: tuple[str, ...]
-) -> HTTPRequest:
-    headers = {"content-type": "application/json"}
-    if credentials.api_key:
-        headers["authorization"] = f"Bearer {credentials.api_key}"
-    return HTTPRequest(
-        url=credentials.base_url.rstrip("/") + path,
-        headers=headers,
-        body=orjson.dumps(body),
-        dropped_params=left_out,
-    )

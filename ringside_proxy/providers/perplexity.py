@@ -13,9 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.chat_params import ModelRules, ParamRules
-from ringside_proxy.providers.embeddings import answer_as, unreadable
+from ringside_proxy.providers.embeddings import answer_as, in_parts, texts_of, unreadable
 from ringside_proxy.providers.openai_models import OPENAI_ABILITIES
 from ringside_proxy.providers.responses import Responses, reasoning
 from ringside_proxy.providers.responses_input import InputForm
@@ -74,22 +73,17 @@ class Perplexity(Responses, frozen=True, kw_only=True):
         self, request: EmbeddingsRequest, credentials: Credentials
     ) -> list[HTTPRequest]:
         """The calls that ask for embeddings. Raises InvalidRequestError for anything but text."""
-        texts = request.input if isinstance(request.input, list) else [request.input]
-        if not all(isinstance(text, str) for text in texts):
-            raise InvalidRequestError(
-                f"{self.name} embeds texts only: send strings, not tokens.", param="input"
-            )
         body = {"model": request.model, "encoding_format": "base64_int8"}
         if (dimensions := request.params.get("dimensions")) is not None:
             body["dimensions"] = dimensions
         return [
             self._post(
                 self.embeddings_path,
-                body | {"input": texts[start : start + EMBEDDINGS_TEXTS_MAX]},
+                body | {"input": texts},
                 credentials,
                 dropped=(),
             )
-            for start in range(0, len(texts), EMBEDDINGS_TEXTS_MAX)
+            for texts in in_parts(texts_of(request.input), EMBEDDINGS_TEXTS_MAX)
         ]
 
     def parse_embeddings(self, body: bytes) -> Embeddings:

@@ -366,7 +366,7 @@ def test_embeddings_are_asked_for_by_the_hundred():
 @pytest.mark.parametrize("given", [[], [1, 2], [[1, 2]], None, ["a", 1]])
 def test_embeddings_are_of_text(given):
     """Tokens are OpenAI's own."""
-    with pytest.raises(InvalidRequestError, match="embeds text only") as caught:
+    with pytest.raises(InvalidRequestError, match="texts, not tokens") as caught:
         embeddings(given)
 
     assert caught.value.param == "input"
