@@ -13,6 +13,10 @@ CallKind = Literal["run", "chat.completion", "embedding"]
 WORTH_ASKING_TOKENS: Final = 256
 """A shorter answer is not worth a call, unless the caller asked for no more."""
 
+OUTPUT_TOKENS_FLOOR: Final = 16
+"""No answer is held for as shorter: OpenAI's Responses dialect takes no smaller limit, and what is
+asked for there is raised to it."""
+
 CLOCK_JUMP_MS: Final = 35 * 24 * 3600 * 1000
 """A clock that is further ahead of the newest thing stored is not believed."""
 

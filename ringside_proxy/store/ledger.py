@@ -24,6 +24,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import twin
 from ringside_proxy.domain.ledger import (
+    OUTPUT_TOKENS_FLOOR,
     WORTH_ASKING_TOKENS,
     Call,
     day_of,
@@ -338,8 +339,9 @@ def _output_tokens(ask: Ask, remaining_nano: int | None, terms: Terms) -> int:
 def _amount(ask: Ask, output_tokens: int, terms: Terms) -> int:
     if ask.price is None:
         return 0
+    longest = max(output_tokens, OUTPUT_TOKENS_FLOOR) if output_tokens else 0
     cost = _input_nano(ask, ask.price) + ask.price.output_nano_usd(
-        output_tokens * ask.choices,
+        longest * ask.choices,
         input_tokens_max=ask.input_tokens_max,
         service_tier=ask.call.service_tier,
     )

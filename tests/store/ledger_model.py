@@ -7,6 +7,10 @@ JUMP_MS = 35 * 24 * 3600 * 1000
 WORTH_TOKENS = 256
 
 
+SHORTEST_LIMIT = 16
+"""Some dialects raise a smaller output limit to this: the money for it has to be there."""
+
+
 @dataclass(frozen=True)
 class Prices:
     """Nano-USD per million tokens; from one token above `above` on, twice as much."""
@@ -316,7 +320,8 @@ class Ledger:
 def charge_bound(wish: Wish, limit: int, terms: Terms) -> int:
     """What is held for a call of which each answer may have so many tokens."""
     assert wish.prices is not None
-    return terms.with_markup(wish.prices.bound(wish.tokens_in, limit * wish.choices))
+    longest = max(limit, SHORTEST_LIMIT) if limit else 0
+    return terms.with_markup(wish.prices.bound(wish.tokens_in, longest * wish.choices))
 
 
 def affordable(wish: Wish, left: int, terms: Terms) -> int:

@@ -141,9 +141,16 @@ def test_call_that_affords_less_than_256_tokens_is_refused(store):
 
 def test_caller_who_wants_less_than_256_tokens_is_served(store):
     """The least worth asking for is what was asked for."""
-    hold = store.write(ledger.reserve, ask(store, wanted=10, least=10), capped(10 * OUT))
+    hold = store.write(ledger.reserve, ask(store, wanted=20, least=20), capped(20 * OUT))
 
-    assert hold.output_tokens_max == 10
+    assert hold.output_tokens_max == 20
+
+
+def test_very_short_answer_is_held_for_as_the_shortest_limit_there_is(store):
+    """Where a dialect raises the limit to 16 tokens, the money for them is there."""
+    hold = store.write(ledger.reserve, ask(store, wanted=5, least=5), capped(16 * OUT))
+
+    assert (hold.output_tokens_max, hold.amount_nano) == (5, 16 * OUT)
 
 
 def test_money_is_free_again_when_others_are_void(store):
