@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONFIG: Final = Path("config/ringside.yaml")
 CONFIG_VARIABLE: Final = "RINGSIDE_CONFIG"
+FAILPOINT_VARIABLE: Final = "RINGSIDE_FAILPOINT"
 SANDBOX_PORT: Final = 8081
 
 EXIT_OK: Final = 0
@@ -185,7 +186,19 @@ def _serve(args: argparse.Namespace) -> int:
     source = None if path is None else ConfigSource(path, _environment(args))
     settings = _settings(args)
     configure_logging(settings.log.level, settings.log.format, sys.stderr)
+    if FAILPOINT_VARIABLE in os.environ:
+        _arm_failpoints(os.environ[FAILPOINT_VARIABLE])
     return _run(_serve_until_stopped(settings, source))
+
+
+def _arm_failpoints(text: str) -> None:
+    """For tests: let the proxy fail where they say."""
+    from ringside_proxy import app, failpoints  # noqa: F401 - everything has to be there to be wrapped
+
+    try:
+        failpoints.arm(text)
+    except ValueError as error:
+        raise CommandError(str(error)) from None
 
 
 async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) -> int:

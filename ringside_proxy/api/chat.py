@@ -4,10 +4,9 @@ from aiohttp import web
 
 from ringside_proxy.api import bodies, sse
 from ringside_proxy.api.context import KEPT, REQUEST_ID, caller, customer, services, snapshot
-from ringside_proxy.api.errors import envelope_of
+from ringside_proxy.api.failures import envelope_in_stream
 from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_open_body
-from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.ledger import CallKind
 from ringside_proxy.domain.money import usd_text
 from ringside_proxy.services.chat_replay import ChatReplay
@@ -77,14 +76,16 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     kept = ChatReplay()
     async with services(request).completions.chat_stream(call) as batches:
         stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
-        await stream.begin()
         try:
+            await stream.begin()
             async for frames in batches:
                 await stream.write(frames)
                 if caller(request).once is not None:
                     kept.feed(frames)
-        except RingsideError as error:
-            failure = sse.data_frame(envelope_of(error))
+        except Exception as error:
+            if not stream.has_begun:
+                raise
+            failure = sse.data_frame(envelope_in_stream(request, error))
             await stream.write(failure)
             kept.fail(failure)
         request[KEPT] = kept.frames()

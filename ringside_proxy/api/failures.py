@@ -1,12 +1,12 @@
 """What a handler raises, as an answer: the one place where errors turn into responses."""
 
 import logging
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import web
 
 from ringside_proxy.api.context import REQUEST_ID, services
-from ringside_proxy.api.errors import envelope, error_response, plain_response
+from ringside_proxy.api.errors import envelope, envelope_of, error_response, plain_response
 from ringside_proxy.domain.errors import ConversationLockedError, RingsideError
 from ringside_proxy.telemetry import fields
 
@@ -24,6 +24,17 @@ def answer_to(request: web.Request, error: Exception) -> web.Response:
         return _of_ours(request, error)
     if isinstance(error, web.HTTPException):
         return _of_aiohttp(request, error)
+    return plain_response(500, _unforeseen(request, error))
+
+
+def envelope_in_stream(request: web.Request, error: Exception) -> dict[str, Any]:
+    """What a stream that has begun tells of an error; as `answer_to`, without a status."""
+    if isinstance(error, RingsideError):
+        return envelope_of(error)
+    return _unforeseen(request, error)
+
+
+def _unforeseen(request: web.Request, error: Exception) -> dict[str, Any]:
     if isinstance(error, ConnectionResetError):
         raise error
     logger.error("request failed", exc_info=error, extra=fields(request_id=request[REQUEST_ID]))
@@ -32,7 +43,7 @@ def answer_to(request: web.Request, error: Exception) -> web.Response:
         "The server had an error while processing your request. If it happens again, look up "
         f"{request[REQUEST_ID]} in the proxy's log."
     )
-    return plain_response(500, envelope(message, "server_error", None, "internal_error"))
+    return envelope(message, "server_error", None, "internal_error")
 
 
 def _of_ours(request: web.Request, error: RingsideError) -> web.Response:

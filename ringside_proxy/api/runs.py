@@ -14,13 +14,16 @@ from ringside_proxy.api.context import (
     snapshot,
 )
 from ringside_proxy.api.decode import IncludeQuery, decode_query
+from ringside_proxy.api.failures import envelope_in_stream
 from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_body, require_prefix, thread_id
 from ringside_proxy.api.threads import new_messages, new_thread
 from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.lists import ListQuery, Page
 from ringside_proxy.domain.money import usd_text
 from ringside_proxy.domain.runs import ACTIVE, Run
+from ringside_proxy.services.event_channel import EventChannel
 from ringside_proxy.services.runs import BegunRun, RunParams
 from ringside_proxy.services.threads import NewThread, default_customer
 from ringside_proxy.store import runs, threads
@@ -140,14 +143,24 @@ async def _answer(
         return json_response(begun.run, headers)
     stream = sse.Stream(request, headers)
     try:
-        await stream.begin()
-        await stream.write(sse.frames(begun.first_events))
-        async for batch in begun.live.channel.batches(sse.KEEP_ALIVE_S):
-            await stream.write(sse.frames(batch) or sse.KEEP_ALIVE)
+        try:
+            await _tell(stream, begun.first_events, begun.live.channel)
+        except Exception as error:
+            if not stream.has_begun:
+                raise
+            await stream.write(sse.frame("error", envelope_in_stream(request, error)))
         await stream.write(sse.DONE)
         return await stream.end()
     finally:
         services(request).runs.leave(begun, snapshot(request))
+
+
+async def _tell(stream: sse.Stream, first: list[StreamEvent], channel: EventChannel) -> None:
+    """Every event of a run, until it ends."""
+    await stream.begin()
+    await stream.write(sse.frames(first))
+    async for batch in channel.batches(sse.KEEP_ALIVE_S):
+        await stream.write(sse.frames(batch) or sse.KEEP_ALIVE)
 
 
 def _params(

@@ -52,6 +52,11 @@ class Stream:
         self._is_kept = caller(request).once is not None
         self._is_unheard = False
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a status cannot be told any more: the head is out, or nobody is there."""
+        return self._response.prepared or self._is_unheard
+
     async def begin(self) -> None:
         """Send the head."""
         await self._unless_unheard(self._response.prepare, self._request)

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
-from ringside_proxy.domain.errors import RingsideError, UnavailableError
+from ringside_proxy.domain.errors import UnavailableError
 from ringside_proxy.domain.idempotency import Answer, Earlier
 from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import idempotency
@@ -63,14 +63,19 @@ class Idempotency:
         try:
             await self._db.write(idempotency.answered, scope, answer)
         except UnavailableError:
-            self._own(until_stored(self._db, idempotency.answered, scope, answer))
+            self._own(self._keep_later(scope, answer))
+        except Exception:
+            logger.exception("answer could not be stored at once")
+            self._own(self._keep_later(scope, answer))
 
     async def give_up(self, scope: bytes) -> None:
         """Nobody will answer the request; what it did stands."""
         try:
             await self._db.write(idempotency.lost, scope)
-        except RingsideError as error:  # the next process does it
+        except UnavailableError as error:  # the next process does it
             logger.warning("request was left unanswered", extra=fields(code=error.code))
+        except Exception:
+            logger.exception("request was left unanswered")
 
     async def forget_old(self) -> None:
         """Remove what is older than 24 hours."""
@@ -84,6 +89,13 @@ class Idempotency:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
+
+    async def _keep_later(self, scope: bytes, answer: Answer) -> None:
+        try:
+            await until_stored(self._db, idempotency.answered, scope, answer)
+        except Exception:
+            logger.exception("answer could not be stored")
+            await self.give_up(scope)
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

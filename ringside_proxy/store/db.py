@@ -199,24 +199,11 @@ class Database:
         await self._release()
 
     async def _drain(self) -> None:
-        assert self._writer is not None  # noqa: S101 - set by open, before any write
         try:
             while self._waiting:
                 size = min(len(self._waiting), BATCH_ITEMS_MAX)
                 batch = [self._waiting.popleft() for _ in range(size)]
-                started = self._clock.monotonic_s()
-                outcomes = await _on_thread(
-                    self._writer,
-                    _run_batch,
-                    [item.call for item in batch],
-                    self._clock.now_ms(),
-                    self._new_id,
-                )
-                self._observe(size, self._clock.monotonic_s() - started)
-                if any(isinstance(outcome.error, StorageFullError) for outcome in outcomes):
-                    self.is_full = True
-                    self._ballast.drop()
-                    await _on_thread(self._writer, _checkpoint)
+                outcomes = await self._run(batch)
                 for item, outcome in zip(batch, outcomes, strict=True):
                     _resolve(item.future, outcome)
                 for topic in set[Topic]().union(*(outcome.topics for outcome in outcomes)):
@@ -224,6 +211,24 @@ class Database:
                         asyncio.get_running_loop().call_soon(wake)
         finally:
             self._pump = None
+
+    async def _run(self, batch: list[_Item]) -> list[_Outcome]:
+        """How each of the batch came out. If that cannot be known, each has failed: none waits on."""
+        assert self._writer is not None  # noqa: S101 - set by open, before any write
+        started = self._clock.monotonic_s()
+        calls = [item.call for item in batch]
+        try:
+            outcomes: list[_Outcome] = await _on_thread(
+                self._writer, _run_batch, calls, self._clock.now_ms(), self._new_id
+            )
+            self._observe(len(batch), self._clock.monotonic_s() - started)
+            if any(isinstance(outcome.error, StorageFullError) for outcome in outcomes):
+                self.is_full = True
+                self._ballast.drop()
+                await _on_thread(self._writer, _checkpoint)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it was
+            return [_Outcome(None, error, [], set())] * len(batch)
+        return outcomes
 
     async def _close_readers(self) -> None:
         if self._inline is not None:
