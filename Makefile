@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: bench catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
+.PHONY: bench hostile faults catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -50,6 +50,11 @@ verify: $(VENV)/.dev ## The contract suite, and who passes it into the compatibi
 live: $(VENV)/.dev ## The contract against the real keys in the environment; costs a few cents
 	@$(BIN)/python -m tests.contract.live $(ARGS)
 	@$(BIN)/python -m tests.contract.readme
+
+hostile: $(VENV)/.dev ## All the hostile input: bodies, raw requests, schemas, schemathesis
+	@RINGSIDE_HOSTILE_BODIES=50000 RINGSIDE_HOSTILE_REQUESTS=20000 RINGSIDE_HOSTILE_SCHEMAS=5000 \
+	  RINGSIDE_HOSTILE_CASES=2500 $(BIN)/python -m pytest -q -s tests/api/test_hostile_load.py tests/api/test_hostile_cases.py
+
 bench: $(VENV)/.dev ## What it costs, beside the least that could do the work; prints a table
 	@$(BIN)/python -m tests.bench $(BENCH)
 

@@ -29,7 +29,7 @@ TITLE: Final = "Ringside Proxy"
 ABOUT: Final = (
     "OpenAI's Assistants API v2, chat completions, embeddings and models on any provider, and "
     "Ringside's own endpoints. Bodies are JSON of at most 64 levels without NUL characters; "
-    "integers fit 64 bits; null counts as not given. Every error is the envelope of `Error`."
+    "integers fit 64 bits and are written without a point; null counts as not given. Every error is the envelope of `Error`."
 )
 STREAMED: Final = (
     "With `stream: true`: server-sent events as OpenAI sends them, the last of them `[DONE]`."
