@@ -45,7 +45,7 @@ from tests.e2e.faults import (
 from tests.e2e.ringside import TOKEN
 from tests.e2e.rude_end import QUIET_S, RudeEnd
 
-STALL_S: Final = 0.75
+STALL_S: Final = 2.5
 """How long a silent provider is waited for here; the calls that wait do so together."""
 KINDS: Final = 4
 """Runs and chats, plain and streamed."""
