@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.chat_schemas import closed, without_addresses
+from ringside_proxy.providers.chat_schemas import closed, is_strict, without_addresses
 from ringside_proxy.providers.types import Capabilities
 
 Params = dict[str, Any]
@@ -123,6 +123,9 @@ class ParamRules(msgspec.Struct, frozen=True, kw_only=True):
     format_with_tools: bool = True
     """`response_format` may stand beside tools; otherwise the tools win."""
     closes_schemas: bool = False
+    has_strict_mode: bool = False
+    """`strict` schemas have to be of OpenAI's subset; another goes out without the word, and its
+    answer is held to it here."""
     drops_addresses: bool = False
     drops_neutral: bool = False
     requires_support: bool = False
@@ -254,6 +257,8 @@ def _format(wanted: Params, rules: ParamRules) -> Params:
     if not isinstance(named, dict) or "schema" not in named:
         return wanted
     schema = named["schema"]
+    if rules.has_strict_mode and named.get("strict") and not is_strict(schema):
+        named = named | {"strict": False}
     if rules.closes_schemas:
         schema = closed(schema)
     if rules.drops_addresses:

@@ -13,6 +13,7 @@ NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitio
 """Keywords whose value is schemas by name, so that its keys are no keywords."""
 DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})
 """Keywords whose value is data, not schemas."""
+NOT_STRICT: Final = frozenset({"allOf", "propertyNames", "patternProperties", "not", "if"})
 ADDRESSES: Final = ("$schema", "$id")
 
 Change = Callable[[dict[str, Any]], dict[str, Any]]
@@ -33,6 +34,34 @@ def without_addresses(schema: Any) -> Any:
     return _changed(
         schema, lambda node: {k: v for k, v in node.items() if k not in ADDRESSES}, DEPTH_MAX
     )
+
+
+def is_strict(schema: Any) -> bool:
+    """Whether OpenAI's strict mode takes it: objects that are closed and whole, no `allOf`.
+
+    Source: https://platform.openai.com/docs/guides/structured-outputs, read 2026-11-21.
+    """
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        return False
+    found: list[bool] = []
+
+    def look(node: dict[str, Any]) -> dict[str, Any]:
+        found.append(_is_strict(node))
+        return node
+
+    _changed(schema, look, DEPTH_MAX)
+    return all(found)
+
+
+def _is_strict(node: dict[str, Any]) -> bool:
+    if not NOT_STRICT.isdisjoint(node):
+        return False
+    names = node.get("properties")
+    if node.get("type") != "object" and not isinstance(names, dict):
+        return True
+    required = node.get("required")
+    are_all_required = {*(names or ())} <= {*(required if isinstance(required, list) else ())}
+    return node.get("additionalProperties") is False and are_all_required
 
 
 def _changed(schema: Any, change: Change, depth: int) -> Any:

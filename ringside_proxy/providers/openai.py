@@ -114,6 +114,7 @@ RESPONSES: Final = Responses(
         | {"prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"}
         | {"safety_identifier", "service_tier"},
         limit="max_completion_tokens",
+        has_strict_mode=True,
     ),
     fixed={
         "store": False,

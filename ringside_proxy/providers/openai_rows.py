@@ -68,6 +68,7 @@ OPENAI: Final = OpenAICompatible(
         limit="max_completion_tokens",
         has_choices=True,
         only_functions=False,
+        has_strict_mode=True,
     ),
     messages=MessageRules(is_openai=True),
     abilities=OPENAI_ABILITIES,
@@ -109,6 +110,7 @@ AZURE: Final = OpenAICompatible(
         - {"audio", "modalities", "n", "functions", "function_call", "web_search_options"}
         - {"logprobs", "top_logprobs", "service_tier", "prompt_cache_options"},
         limit="max_completion_tokens",
+        has_strict_mode=True,
     ),
     messages=MessageRules(is_openai=True),
     abilities=OPENAI_ABILITIES,
@@ -433,6 +435,7 @@ OPENROUTER: Final = OpenAICompatible(
         limit="max_tokens",
         keeps_cache_control=True,
         drops_neutral=True,
+        has_strict_mode=True,
         requires_support=True,
     ),
     messages=MessageRules(

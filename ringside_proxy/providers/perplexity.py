@@ -114,6 +114,7 @@ PERPLEXITY: Final = Perplexity(
             | {"tools", "tool_choice", "parallel_tool_calls"}
         ),
         limit="max_completion_tokens",
+        has_strict_mode=True,
     ),
     fixed={"store": False},
     input_form=InputForm(has_image_detail=False, names_outputs=True),

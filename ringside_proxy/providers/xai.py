@@ -56,6 +56,7 @@ XAI: Final = Responses(
             | {"tools", "tool_choice", "parallel_tool_calls"}
         ),
         limit="max_completion_tokens",
+        has_strict_mode=True,
     ),
     fixed={"store": False, "include": ["reasoning.encrypted_content"]},
     input_form=InputForm(has_developer_role=False),

@@ -269,6 +269,41 @@ async def test_an_answer_that_never_meets_the_schema_is_an_error(
     assert len(proxy.sent(provider)) == 2 * ASKED_MAX
 
 
+AWKWARD: Final = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "weather",
+        "strict": True,
+        "schema": {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "type": "object",
+            "title": "Weather",
+            "properties": {
+                "city": {"type": "string", "minLength": 1, "pattern": "^[A-Z]"},
+                "degrees": {"type": "integer", "minimum": -90, "exclusiveMaximum": 60},
+                "extra": {"type": "object", "additionalProperties": {"type": "string"}},
+            },
+            "required": ["city"],
+        },
+    },
+}
+"""What strict decoders refuse: bounds, open objects, properties that need not be there."""
+
+
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_a_schema_that_no_strict_decoder_takes_is_held_to_all_the_same(
+    provider: str, proxy: Proxy
+) -> None:
+    """The provider gets what it takes of it, or words; the answer is held to the whole."""
+    proxy.answers(provider, said(provider, '{"city": "bern"}'), said(provider, GOOD))
+    body = {"model": model_of(provider), "messages": MESSAGES, "response_format": AWKWARD}
+
+    answer = await proxy.call("/v1/chat/completions", body)
+
+    assert answer["choices"][0]["message"]["content"] == GOOD
+    assert len(proxy.sent(provider)) == 2
+
+
 JSON_OBJECT: Final = {"type": "json_object"}
 
 

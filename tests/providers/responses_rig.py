@@ -25,7 +25,11 @@ TOOLS = [
     {"type": "function", "function": {"name": "g"}},
 ]
 USER = {"role": "user", "content": "Hi."}
-SCHEMA = {"name": "answer", "schema": {"type": "object"}, "strict": True}
+SCHEMA = {
+    "name": "answer",
+    "schema": {"type": "object", "additionalProperties": False},
+    "strict": True,
+}
 FORMAT = {"type": "json_schema", "json_schema": SCHEMA}
 MODELS = {"openai": "gpt-5.6-sol", "xai": "grok-4.6", "perplexity": "openai/gpt-5.4"}
 ROWS: dict[str, Responses] = {"openai": RESPONSES, "xai": XAI, "perplexity": PERPLEXITY}

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringside_proxy.providers.chat_schemas import DEPTH_MAX, closed, without_addresses
+from ringside_proxy.providers.chat_schemas import DEPTH_MAX, closed, is_strict, without_addresses
 
 OPEN = {"type": "object"}
 CLOSED = {"type": "object", "additionalProperties": False}
@@ -72,3 +72,30 @@ def test_no_schema_can_surprise(schema):
     once = closed(without_addresses(schema))
 
     assert closed(without_addresses(once)) == once
+
+
+WHOLE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": {"type": "string"}, "b": {"anyOf": [CLOSED, {"type": "null"}]}},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        (WHOLE, True),
+        (CLOSED, True),
+        (OPEN, False),
+        (WHOLE | {"required": ["a"]}, False),
+        (WHOLE | {"properties": {"a": OPEN}}, False),
+        (WHOLE | {"$defs": {"x": {"allOf": []}}}, False),
+        (WHOLE | {"properties": {"allOf": {"type": "string"}}, "required": ["allOf"]}, True),
+        ({"type": "string"}, False),
+        (True, False),
+    ],
+)
+def test_strict_mode_takes_closed_and_whole_objects_alone(schema, expected):
+    """Everywhere in the schema; names of properties are no keywords."""
+    assert is_strict(schema) is expected

@@ -375,6 +375,8 @@ def sambanova(body: Body) -> None:
 
 def openrouter(body: Body) -> None:
     """A route that heeds the parameters has to be asked for, or they are dropped."""
+    if body["model"].startswith("openai/"):
+        openai_strict_schema(body)
     matters = {"tools", "response_format"} & body.keys()
     is_sure = (body.get("provider") or {}).get("require_parameters") is True
     require(not matters or is_sure, f"This fake drops no parameter silently: {matters}")
