@@ -23,8 +23,8 @@ from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.model_ref import ModelRef, parse
 from ringside_proxy.guarded_client import GuardedClient
+from ringside_proxy.providers.chat.adapter import azure_base_url
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
-from ringside_proxy.providers.openai_compatible import azure_base_url
 from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
 from ringside_proxy.providers.registry import with_deployments
 from ringside_proxy.providers.types import Credentials, Provider

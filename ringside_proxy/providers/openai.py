@@ -14,12 +14,12 @@ from typing import Final
 import msgspec
 
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.providers.chat_params import ModelRules, ParamRules, asked_effort
-from ringside_proxy.providers.openai_compatible import OpenAICompatible
-from ringside_proxy.providers.openai_models import OPENAI_ABILITIES
-from ringside_proxy.providers.openai_rows import OPENAI
-from ringside_proxy.providers.responses import ANY_MODEL, Responses, reasoning
-from ringside_proxy.providers.responses_input import InputForm
+from ringside_proxy.providers.chat.adapter import OpenAICompatible
+from ringside_proxy.providers.chat.openai_models import OPENAI_ABILITIES
+from ringside_proxy.providers.chat.params import ModelRules, ParamRules, asked_effort
+from ringside_proxy.providers.chat.rows import OPENAI
+from ringside_proxy.providers.responses.adapter import ANY_MODEL, Responses, reasoning
+from ringside_proxy.providers.responses.input import InputForm
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,

@@ -1,21 +1,21 @@
-"""The provider table: rows of `openai_rows.py` where OpenAI's dialect is spoken, else a module."""
+"""The provider table: rows of `chat/rows.py` where OpenAI's dialect is spoken, else a module."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from ringside_proxy.domain.errors import InvalidModelError
-from ringside_proxy.providers.anthropic import Anthropic
-from ringside_proxy.providers.bedrock import Bedrock
-from ringside_proxy.providers.cohere import Cohere
-from ringside_proxy.providers.google import Google
-from ringside_proxy.providers.ollama import Ollama
+from ringside_proxy.providers.anthropic.adapter import Anthropic
+from ringside_proxy.providers.bedrock.adapter import Bedrock
+from ringside_proxy.providers.chat.adapter import OpenAICompatible
+from ringside_proxy.providers.chat.rows import ROWS
+from ringside_proxy.providers.cohere.adapter import Cohere
+from ringside_proxy.providers.google.adapter import Google
+from ringside_proxy.providers.ollama.adapter import Ollama
 from ringside_proxy.providers.openai import OPENAI_BY_REQUEST, OpenAI
-from ringside_proxy.providers.openai_compatible import OpenAICompatible
-from ringside_proxy.providers.openai_rows import ROWS
-from ringside_proxy.providers.perplexity import PERPLEXITY
-from ringside_proxy.providers.replicate import Replicate
+from ringside_proxy.providers.replicate.adapter import Replicate
+from ringside_proxy.providers.responses.perplexity import PERPLEXITY
+from ringside_proxy.providers.responses.xai import XAI
 from ringside_proxy.providers.types import CompletionRequest, Provider
-from ringside_proxy.providers.xai import XAI
 
 NATIVE: Final[tuple[Provider, ...]] = (
     Anthropic(),

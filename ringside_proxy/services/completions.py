@@ -20,9 +20,9 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import bytes_as_tokens
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.providers.chat.relay import Relay
 from ringside_proxy.providers.client import ProviderClient, Reply
 from ringside_proxy.providers.registry import relays
-from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Embeddings,

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from ringside_proxy.providers.anthropic import Anthropic
+from ringside_proxy.providers.anthropic.adapter import Anthropic
 from ringside_proxy.providers.types import CompletionRequest, Credentials, HTTPRequest
 
 ANTHROPIC = Anthropic()

@@ -4,9 +4,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from ringside_proxy.providers.chat.relay import Relay
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
 from ringside_proxy.providers.registry import PROVIDERS
-from ringside_proxy.providers.relay import Relay
 from ringside_proxy.providers.types import CompletionRequest, Credentials, Delta, HTTPRequest
 from tests.fakes import FakeClock, FakeUpstream
 

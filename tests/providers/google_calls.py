@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from ringside_proxy.providers.google import Google
+from ringside_proxy.providers.google.adapter import Google
 from ringside_proxy.providers.types import CompletionRequest, Credentials
 
 BASE = "http://127.0.0.1:1/v1beta"

@@ -5,10 +5,10 @@ from typing import Any
 import orjson
 
 from ringside_proxy.providers.openai import RESPONSES
-from ringside_proxy.providers.perplexity import PERPLEXITY
-from ringside_proxy.providers.responses import Responses
+from ringside_proxy.providers.responses.adapter import Responses
+from ringside_proxy.providers.responses.perplexity import PERPLEXITY
+from ringside_proxy.providers.responses.xai import XAI
 from ringside_proxy.providers.types import CompletionRequest, Credentials
-from ringside_proxy.providers.xai import XAI
 
 CREDENTIALS = Credentials(
     base_url="http://127.0.0.1:1/v1/",

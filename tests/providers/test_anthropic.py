@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
-from ringside_proxy.providers.anthropic_models import FAMILIES, family_of
+from ringside_proxy.providers.anthropic.models import FAMILIES, family_of
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

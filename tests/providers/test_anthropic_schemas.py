@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from ringside_proxy.providers.anthropic_schemas import OPTIONALS_MAX, UNIONS_MAX, Lowering
+from ringside_proxy.providers.anthropic.schemas import OPTIONALS_MAX, UNIONS_MAX, Lowering
 from tests.providers.streams import ANY_JSON
 
 TEXT = {"type": "string"}

@@ -21,8 +21,8 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.anthropic_state import STATE_CHARS_MAX, Layout
-from ringside_proxy.providers.anthropic_stream import MessageStreamDecoder, message_usage
+from ringside_proxy.providers.anthropic.state import STATE_CHARS_MAX, Layout
+from ringside_proxy.providers.anthropic.stream import MessageStreamDecoder, message_usage
 from ringside_proxy.providers.errors import error_from_reply
 from ringside_proxy.providers.types import Finish, StateDelta, ToolCallDelta
 from tests.providers.anthropic_rig import ANTHROPIC, HI, call, called, result, turns

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
-from ringside_proxy.providers.aws_event_stream import (
+from ringside_proxy.providers.bedrock.event_stream import (
     FRAME_BYTES_MAX,
     EventStreamDecoder,
     Message,

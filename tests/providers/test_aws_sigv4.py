@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from ringside_proxy.providers.aws_sigv4 import SigningKey, canonical_request, signed
+from ringside_proxy.providers.bedrock.sigv4 import SigningKey, canonical_request, signed
 from ringside_proxy.providers.types import HTTPRequest
 
 KEY = SigningKey(

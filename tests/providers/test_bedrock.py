@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.aws_sigv4 import signed
-from ringside_proxy.providers.bedrock import Bedrock
+from ringside_proxy.providers.bedrock.adapter import Bedrock
+from ringside_proxy.providers.bedrock.sigv4 import signed
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

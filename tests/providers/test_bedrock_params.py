@@ -4,7 +4,7 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.bedrock_models import FAMILIES, family_of
+from ringside_proxy.providers.bedrock.models import FAMILIES, family_of
 from ringside_proxy.providers.types import Support
 from tests.providers.test_bedrock import (
     BEDROCK,

@@ -24,8 +24,8 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.bedrock import Bedrock
-from ringside_proxy.providers.bedrock_stream import (
+from ringside_proxy.providers.bedrock.adapter import Bedrock
+from ringside_proxy.providers.bedrock.stream import (
     ConverseStreamDecoder,
     converse_usage,
     restated,

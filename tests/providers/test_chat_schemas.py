@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ringside_proxy.providers.chat_schemas import DEPTH_MAX, closed, is_strict, without_addresses
+from ringside_proxy.providers.chat.schemas import DEPTH_MAX, closed, is_strict, without_addresses
 
 OPEN = {"type": "object"}
 CLOSED = {"type": "object", "additionalProperties": False}

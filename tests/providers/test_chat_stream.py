@@ -16,9 +16,9 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_messages import ReplayField
-from ringside_proxy.providers.chat_reasoning import ThinkTags
-from ringside_proxy.providers.chat_stream import TOOL_CALLS_MAX, ChatStreamDecoder
+from ringside_proxy.providers.chat.messages import ReplayField
+from ringside_proxy.providers.chat.reasoning import ThinkTags
+from ringside_proxy.providers.chat.stream import TOOL_CALLS_MAX, ChatStreamDecoder
 from ringside_proxy.providers.types import (
     Delta,
     Finish,

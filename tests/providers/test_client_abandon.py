@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import ProviderError
-from ringside_proxy.providers.chat_stream import ChatStreamDecoder
+from ringside_proxy.providers.chat.stream import ChatStreamDecoder
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.types import HTTPRequest
 from tests.fakes import (

@@ -8,7 +8,7 @@ import pytest
 
 from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_stream import ChatStreamDecoder
+from ringside_proxy.providers.chat.stream import ChatStreamDecoder
 from ringside_proxy.providers.types import (
     Delta,
     Epilogue,

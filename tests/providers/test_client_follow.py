@@ -15,7 +15,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.chat_stream import ChatStreamDecoder
+from ringside_proxy.providers.chat.stream import ChatStreamDecoder
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.types import Delta, Finish, HTTPRequest, TextDelta, UsageDelta
 from tests.fakes import (

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from ringside_proxy.domain.errors import (
     InvalidRequestError,
 )
-from ringside_proxy.providers.cohere import Cohere
-from ringside_proxy.providers.cohere_messages import NAME, cohere_names
-from ringside_proxy.providers.cohere_schemas import lowered
+from ringside_proxy.providers.cohere.adapter import Cohere
+from ringside_proxy.providers.cohere.messages import NAME, cohere_names
+from ringside_proxy.providers.cohere.schemas import lowered
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

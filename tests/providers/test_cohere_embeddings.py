@@ -5,7 +5,7 @@ import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.cohere import Cohere
+from ringside_proxy.providers.cohere.adapter import Cohere
 from ringside_proxy.providers.types import (
     Credentials,
     Embeddings,

@@ -17,7 +17,7 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.cohere_stream import CohereStreamDecoder, token_usage
+from ringside_proxy.providers.cohere.stream import CohereStreamDecoder, token_usage
 from ringside_proxy.providers.errors import error_from_reply
 from tests.providers.streams import (
     ANY_JSON,

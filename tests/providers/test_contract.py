@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import ProviderError
-from ringside_proxy.providers.openai_rows import ROWS
-from ringside_proxy.providers.relay import Relay
+from ringside_proxy.providers.chat.relay import Relay
+from ringside_proxy.providers.chat.rows import ROWS
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.google import Google
-from ringside_proxy.providers.google_state import NO_SIGNATURE
+from ringside_proxy.providers.google.adapter import Google
+from ringside_proxy.providers.google.state import NO_SIGNATURE
 from ringside_proxy.providers.types import (
     CompletionRequest,
     EmbeddingsRequest,

@@ -18,8 +18,8 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.providers.errors import error_from_reply
-from ringside_proxy.providers.google import Google
-from ringside_proxy.providers.google_errors import stream_error
+from ringside_proxy.providers.google.adapter import Google
+from ringside_proxy.providers.google.errors import stream_error
 
 QUOTA_TEXT = "You exceeded your current quota, please check your plan and billing details."
 RETRY = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "45.8s"}

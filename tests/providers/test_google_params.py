@@ -7,7 +7,7 @@ import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.google import Google
+from ringside_proxy.providers.google.adapter import Google
 from ringside_proxy.providers.types import Capabilities, EmbeddingsRequest, Support
 from tests.providers.google_calls import (
     BASE,

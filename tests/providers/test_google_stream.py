@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
-from ringside_proxy.providers.google import Google
-from ringside_proxy.providers.google_stream import (
+from ringside_proxy.providers.google.adapter import Google
+from ringside_proxy.providers.google.stream import (
     FAILURES,
     FINISH_REASONS,
     TOOL_CALLS_MAX,

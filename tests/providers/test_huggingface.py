@@ -5,7 +5,7 @@ import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.openai_rows import HUGGINGFACE
+from ringside_proxy.providers.chat.rows import HUGGINGFACE
 from ringside_proxy.providers.types import Credentials, Embeddings, EmbeddingsRequest, HTTPRequest
 
 ROUTER = Credentials(base_url="https://router.huggingface.co/v1", api_key="hf_key")

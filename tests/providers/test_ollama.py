@@ -10,7 +10,7 @@ from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
 )
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.ollama import Ollama
+from ringside_proxy.providers.ollama.adapter import Ollama
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

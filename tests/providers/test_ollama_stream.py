@@ -16,7 +16,7 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.errors import error_from_reply
 from ringside_proxy.providers.ndjson import LINE_BYTES_MAX, NDJSONDecoder
-from ringside_proxy.providers.ollama_stream import OllamaStreamDecoder, token_usage
+from ringside_proxy.providers.ollama.stream import OllamaStreamDecoder, token_usage
 from tests.providers.streams import (
     ANY_JSON,
     check_deltas,

@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidModelError, InvalidRequestError
-from ringside_proxy.providers.openai_compatible import azure_base_url
-from ringside_proxy.providers.openai_rows import AZURE, MISTRAL, OPENAI
+from ringside_proxy.providers.chat.adapter import azure_base_url
+from ringside_proxy.providers.chat.rows import AZURE, MISTRAL, OPENAI
 from ringside_proxy.providers.registry import PROVIDERS, provider_named, with_deployments
 from ringside_proxy.providers.types import CompletionRequest, Credentials, EmbeddingsRequest
 

@@ -20,8 +20,8 @@ from ringside_proxy.domain.errors import (
     ProviderUnavailableError,
 )
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.chat.rows import ROWS
 from ringside_proxy.providers.errors import error_from_reply
-from ringside_proxy.providers.openai_rows import ROWS
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Credentials,

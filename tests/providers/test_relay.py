@@ -3,7 +3,7 @@ import pytest
 
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderUnavailableError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.relay import Relay
+from ringside_proxy.providers.chat.relay import Relay
 from tests.fakes import chunk, frame, usage
 
 ROLE = chunk({"role": "assistant", "content": ""}, usage=None)

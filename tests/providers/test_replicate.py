@@ -21,8 +21,8 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.errors import error_from_reply
-from ringside_proxy.providers.replicate import Replicate
-from ringside_proxy.providers.replicate_stream import prediction_usage
+from ringside_proxy.providers.replicate.adapter import Replicate
+from ringside_proxy.providers.replicate.stream import prediction_usage
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,

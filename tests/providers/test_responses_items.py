@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.responses_stream import ResponsesStreamDecoder
+from ringside_proxy.providers.responses.stream import ResponsesStreamDecoder
 from ringside_proxy.providers.types import (
     StateDelta,
 )

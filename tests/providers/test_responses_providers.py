@@ -8,17 +8,17 @@ import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError, ProviderBadReplyError
 from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.chat.adapter import OpenAICompatible
 from ringside_proxy.providers.openai import OPENAI_BY_REQUEST
-from ringside_proxy.providers.openai_compatible import OpenAICompatible
-from ringside_proxy.providers.perplexity import PERPLEXITY
 from ringside_proxy.providers.registry import relays
-from ringside_proxy.providers.responses_stream import ResponsesStreamDecoder
+from ringside_proxy.providers.responses.perplexity import PERPLEXITY
+from ringside_proxy.providers.responses.stream import ResponsesStreamDecoder
+from ringside_proxy.providers.responses.xai import XAI
 from ringside_proxy.providers.types import (
     EmbeddingsRequest,
     Provider,
     Support,
 )
-from ringside_proxy.providers.xai import XAI
 from tests.providers.responses_rig import CREDENTIALS, FLAT, REASONING, TOOLS, asked, body
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.responses_stream import (
+from ringside_proxy.providers.responses.stream import (
     ITEMS_MAX,
     ResponsesStreamDecoder,
     error_from_event,

@@ -6,8 +6,8 @@ import msgspec
 import orjson
 
 from ringside_proxy.domain.ids import NewId
-from ringside_proxy.providers.chat_params import ParamRules
-from ringside_proxy.providers.openai_compatible import OpenAICompatible
+from ringside_proxy.providers.chat.adapter import OpenAICompatible
+from ringside_proxy.providers.chat.params import ParamRules
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,

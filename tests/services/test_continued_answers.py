@@ -7,7 +7,7 @@ import pytest
 
 from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.providers.client import ProviderClient
-from ringside_proxy.providers.google import Google
+from ringside_proxy.providers.google.adapter import Google
 from ringside_proxy.providers.types import Finish, TextDelta, ToolCallDelta
 from ringside_proxy.services.answers import CONTINUATIONS_MAX
 from tests.fakes import FakeClock, FakeUpstream, Scripted, error_reply, stream_reply

@@ -1,0 +1,1 @@
+"""OpenAI's Responses, and those who speak them with differences."""
