@@ -62,6 +62,12 @@ POINTS: Final[dict[str, str]] = {
     # What the client is told.
     "answer.begin": "api.sse:Stream.begin",
     "answer.write": "api.sse:Stream.write",
+    # What is told to others; all but the sending inside their transactions.
+    "delivery.claim": "store.delivery_claims:claim",
+    "delivery.send": "delivery.post:Poster.post",
+    "delivery.result": "store.delivery_claims:finish",
+    "report.batch": "store.usage_upstream:next_batch",
+    "report.told": "store.usage_upstream:acknowledge",
     # The next start.
     "recover.calls": "services.metering:Ledger.recover",
     "recover.runs": "services.runs:Runs.recover",

@@ -5,6 +5,9 @@ and the request id that its bookings carry: so what a call did can be told apart
 """
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import re
 import sqlite3
 from collections import Counter
@@ -17,6 +20,7 @@ import orjson
 
 from tests.crash.client import ANSWER_S_MAX, POLL_S
 from tests.crash.load import outputs_for
+from tests.delivery.receiver import Received
 from tests.e2e.ringside import TOKEN
 from tests.fakes import FakeUpstream, Reply, Scripted, json_reply, text_reply, tool_reply
 
@@ -24,17 +28,36 @@ Json = dict[str, Any]
 
 MODEL: Final = "fc:openai/gpt-4.1"
 EMBEDDER: Final = "fc:openai/text-embedding-3-small"
+FLUSH: Final = "100ms"
 WORKERS: Final = ("a", "b")
 TOOL: Final = {"type": "function", "function": {"name": "look_up"}}
 CREDIT_USD: Final = 1000
-CONFIG: Final[Json] = {
-    "wallet": {"enabled": True, "markup_percent": 10},
-    "budgets": {"default_monthly_usd": 5, "customers": {"tight": {"monthly_usd": 0.02}}},
-}
-"""Everything is paid for twice over: by a customer's cap and by the wallet."""
+SECRET_BYTES: Final = b"not a secret, only an example of"
+SECRET: Final = "whsec_" + base64.b64encode(SECRET_BYTES).decode()
+
+
+def config(upstream: str, receiver: str) -> Json:
+    """Everything is paid for twice, by a customer's cap and by the wallet, and told to others."""
+    openai = {"api_key": "k", "base_url": upstream, "max_retries": 0}
+    return {
+        "providers": {"openai": openai},
+        "wallet": {"enabled": True, "markup_percent": 10},
+        "budgets": {"default_monthly_usd": 5, "customers": {"tight": {"monthly_usd": 0.02}}},
+        "webhooks": {
+            "endpoints": [{"url": f"{receiver}/events", "events": ["*"], "secret": SECRET}],
+            "allow_private": ["127.0.0.1"],
+        },
+        "upstream": {"url": f"{receiver}/usage", "secret": SECRET, "flush_interval": FLUSH},
+    }
+
 
 RUN_EVENT: Final = re.compile(r"thread\.run\.[a-z_]+")
 CREATED: Final = ("thread.run.created", "thread.message.created")
+TO_BE_TOLD: Final = (
+    "SELECT (SELECT count(*) FROM deliveries WHERE state IN ('pending', 'in_flight')), "
+    "(SELECT count(*) FROM usage_records) - (SELECT coalesce(max(acknowledged), 0) "
+    "FROM usage_upstream)"
+)
 LOST: Final = (aiohttp.ClientError, ConnectionError, asyncio.IncompleteReadError)
 
 
@@ -251,6 +274,35 @@ def audit_calls(store: Path, load: Mixed, provider: Provider) -> None:
         assert asked <= booked[call.name] <= asked + 1, (call.name, asked, booked[call.name])
     unsent = booked.total() - sum(provider.asked.values())
     assert unsent <= len(WORKERS), booked - Counter(name for name, _ in provider.asked.elements())
+
+
+def audit_told(store: Path, requests: list[Received]) -> None:
+    """Every event and every booking was told at least once: signed, in one wording, none left out."""
+    wordings: dict[str, set[bytes]] = {}
+    for request in requests:
+        assert request.headers["webhook-signature"] == _signature(request)
+        wordings.setdefault(f"{request.path} {request.id}", set()).add(request.body)
+    assert {len(bodies) for bodies in wordings.values()} <= {1}
+    with closing(sqlite3.connect(store)) as connection:
+        events = {name for (name,) in connection.execute("SELECT id FROM events")}
+        bookings = {name for (name,) in connection.execute("SELECT id FROM usage_records")}
+    assert events <= {request.id for request in requests if request.path == "/events"}
+    batches = [request.json for request in requests if request.path == "/usage"]
+    assert {record["id"] for batch in batches for record in batch["data"]} == bookings
+
+
+async def is_told(store: Path) -> bool:
+    """Whether nothing is left to be told."""
+    with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+        left: tuple[int, int] = connection.execute(TO_BE_TOLD).fetchone()
+    return left == (0, 0)
+
+
+def _signature(request: Received) -> str:
+    stamp = request.headers["webhook-timestamp"]
+    signed = f"{request.id}.{stamp}.".encode() + request.body
+    digest = hmac.new(SECRET_BYTES, signed, hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
 
 
 def _booked(store: Path) -> Counter[str]:

@@ -2,7 +2,8 @@
 
 A small load touches all of them; at one of them it fails. Then the proxy is started again, every
 call with a key comes once more, and the store is held to what has to be true of it: no call was
-sent twice, none is booked twice or not at all, no money is kept back for nobody, no run is stuck.
+sent twice, none is booked twice or not at all, no money is kept back for nobody, no run is stuck,
+and everything that happened was told to those who listen.
 """
 
 import asyncio
@@ -17,11 +18,29 @@ from ringside_proxy.app import Proxy, running
 from ringside_proxy.failpoints import NAMES, FailpointError, armed
 from ringside_proxy.settings.load import load
 from tests.crash.audit import audit_rows
-from tests.crash.mixed import CONFIG, Mixed, Provider, audit_calls, prepared
+from tests.crash.client import until
+from tests.crash.mixed import (
+    Mixed,
+    Provider,
+    audit_calls,
+    audit_told,
+    config,
+    is_told,
+    prepared,
+)
 from tests.crash.process import Home, Server, kill
+from tests.delivery.receiver import Receiver
 from tests.fakes import FakeUpstream
 
-LATER: Final = {"write": 20, "commit": 20, "event": 4, "chunk": 3, "closing": 2, "answer.write": 3}
+LATER: Final = {
+    "write": 20,
+    "commit": 20,
+    "delivery.claim": 4,
+    "event": 4,
+    "chunk": 3,
+    "closing": 2,
+    "answer.write": 3,
+}
 """Places that are reached all the time: they fail in the midst of it."""
 STARTING: Final = ("recover.calls", "recover.runs")
 """Places that the start itself goes through."""
@@ -42,16 +61,21 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, upstream: FakeUpstream) -> Home:
+async def receiver() -> AsyncIterator[Receiver]:
+    async with Receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def home(tmp_path: Path, upstream: FakeUpstream, receiver: Receiver) -> Home:
     made = Home(tmp_path)
-    openai = {"api_key": "k", "base_url": upstream.base_url, "max_retries": 0}
-    made.configure(providers={"openai": openai}, **CONFIG)
+    made.configure(**config(upstream.base_url, f"http://127.0.0.1:{receiver.port}"))
     return made
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_death_anywhere_loses_and_doubles_nothing(
-    home: Home, upstream: FakeUpstream, name: str
+    home: Home, upstream: FakeUpstream, receiver: Receiver, name: str
 ) -> None:
     """kill -9 at the place; the next process finds a store from which everything goes on."""
     provider = Provider(upstream)
@@ -72,11 +96,12 @@ async def test_a_death_anywhere_loses_and_doubles_nothing(
 
     audit_rows(home.store)
     audit_calls(home.store, mixed, provider)
+    audit_told(home.store, receiver.requests)
 
 
 @pytest.mark.parametrize("name", NAMES)
 async def test_an_error_anywhere_loses_and_doubles_nothing(
-    home: Home, upstream: FakeUpstream, name: str
+    home: Home, upstream: FakeUpstream, receiver: Receiver, name: str
 ) -> None:
     """What nobody foresaw, at the place: the proxy goes on, and stops and starts as ever."""
     provider = Provider(upstream)
@@ -92,6 +117,7 @@ async def test_an_error_anywhere_loses_and_doubles_nothing(
 
     audit_rows(home.store)
     audit_calls(home.store, mixed, provider)
+    audit_told(home.store, receiver.requests)
 
 
 async def _prepared(home: Home) -> str:
@@ -112,6 +138,7 @@ async def _restarted(home: Home, mixed: Mixed) -> None:
         await mixed.again(proxy.url)
         await after.run(proxy.url)
         await _idle(proxy)
+        await until(lambda: is_told(home.store), bool)
     refused = [call for call in after.calls if call.status not in (200, 402)]
     assert not refused, [(call.name, call.body) for call in refused]
     mixed.calls += after.calls
