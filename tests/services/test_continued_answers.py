@@ -6,26 +6,19 @@ from typing import Any
 import pytest
 
 from ringside_proxy.domain.errors import ProviderError
-from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.google.adapter import Google
 from ringside_proxy.providers.types import Finish, TextDelta, ToolCallDelta
 from ringside_proxy.services.answers import CONTINUATIONS_MAX
-from tests.fakes import FakeClock, FakeUpstream, Scripted, error_reply, stream_reply
+from tests.fakes import FakeUpstream, Scripted, error_reply, stream_reply
 from tests.services.asker import Asker
 from tests.services.rig import WEATHER
 
 
 @pytest.fixture
-async def gemini() -> AsyncIterator[FakeUpstream]:
+async def upstream() -> AsyncIterator[FakeUpstream]:
+    """Gemini's side: it says what it is told to."""
     async with FakeUpstream(is_strict=False) as upstream:
         yield upstream
-
-
-@pytest.fixture
-async def asker(gemini: FakeUpstream) -> AsyncIterator[Asker]:
-    client = ProviderClient(FakeClock(), lambda low, high: low)
-    yield Asker(gemini, client)
-    await client.close()
 
 
 def said(*parts: Any, reason: str = "STOP", token: str | None = None, count: int = 4) -> Scripted:
@@ -43,36 +36,36 @@ def halted(text: str, token: str) -> Scripted:
     return said({"text": text}, reason="CONTINUATION", token=token)
 
 
-async def test_long_answer_is_one_answer(asker: Asker, gemini: FakeUpstream) -> None:
+async def test_long_answer_is_one_answer(asker: Asker, upstream: FakeUpstream) -> None:
     """Each request goes on with the token of the last; text, usage and finish are the whole's."""
-    gemini.enqueue(halted("one ", "t1"), halted("two ", "t2"), said({"text": "three"}, count=2))
+    upstream.enqueue(halted("one ", "t1"), halted("two ", "t2"), said({"text": "three"}, count=2))
 
     deltas = await asker.ask(Google())
 
     assert [d.text for d in deltas if isinstance(d, TextDelta)] == ["one ", "two ", "three"]
     assert [d for d in deltas if isinstance(d, Finish)] == [Finish("stop")]
-    tokens = [request.body.get("continuationToken") for request in gemini.requests]
+    tokens = [request.body.get("continuationToken") for request in upstream.requests]
     assert tokens == [None, "t1", "t2"]
     assert asker.used is not None
     assert (asker.used.input_tokens, asker.used.output_tokens) == (27, 10)
     assert [used.output_tokens for used, _, _ in asker.told] == [4, 4, 2]
 
 
-async def test_answer_goes_on_only_so_often(asker: Asker, gemini: FakeUpstream) -> None:
+async def test_answer_goes_on_only_so_often(asker: Asker, upstream: FakeUpstream) -> None:
     """What never ends is cut, as any answer that is too long."""
-    gemini.enqueue(*[halted("x", f"t{n}") for n in range(CONTINUATIONS_MAX + 2)])
+    upstream.enqueue(*[halted("x", f"t{n}") for n in range(CONTINUATIONS_MAX + 2)])
 
     deltas = await asker.ask(Google())
 
-    assert len(gemini.requests) == CONTINUATIONS_MAX + 1
+    assert len(upstream.requests) == CONTINUATIONS_MAX + 1
     [finish] = [d for d in deltas if isinstance(d, Finish)]
     assert finish.reason == "length"
 
 
-async def test_calls_are_numbered_through(asker: Asker, gemini: FakeUpstream) -> None:
+async def test_calls_are_numbered_through(asker: Asker, upstream: FakeUpstream) -> None:
     """A call in the second half is the second call."""
     call = {"functionCall": {"name": "weather", "args": {}}}
-    gemini.enqueue(said(call, reason="CONTINUATION", token="t1"), said(call))
+    upstream.enqueue(said(call, reason="CONTINUATION", token="t1"), said(call))
 
     deltas = await asker.ask(Google(), tools=[WEATHER])
 
@@ -81,10 +74,10 @@ async def test_calls_are_numbered_through(asker: Asker, gemini: FakeUpstream) ->
 
 
 async def test_second_half_that_fails_is_an_answer_that_broke_off(
-    asker: Asker, gemini: FakeUpstream
+    asker: Asker, upstream: FakeUpstream
 ) -> None:
     """Nothing is said twice."""
-    gemini.enqueue(halted("one ", "t1"), error_reply(500))
+    upstream.enqueue(halted("one ", "t1"), error_reply(500))
 
     with pytest.raises(ProviderError):
         await asker.ask(Google())
