@@ -218,7 +218,7 @@ class Answers:
 
     async def _continued(self, call: _Call, request: CompletionRequest) -> Batches:
         """One answer, through all the requests that its provider makes of a long one."""
-        before, halt = NO_USAGE, None
+        before, order = NO_USAGE, CallOrder()
         for hops_left in range(CONTINUATIONS_MAX, -1, -1):
             used, halt = NO_USAGE, None
             async with aclosing(self._asked(call, request)) as batches:
@@ -232,7 +232,7 @@ class Answers:
                             halt = delta.continuation
                         else:
                             told.append(delta)
-                    if told:
+                    if told := order.feed(told):
                         yield told
             if halt is None:
                 return
@@ -250,7 +250,7 @@ class Answers:
             http_request = provider.build_request(streamed, call.route.credentials)
         call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
-        count, order = _Count(request), CallOrder()
+        count = _Count(request)
         try:
             async with self._client.stream(
                 call.route.target,
@@ -261,8 +261,7 @@ class Answers:
             ) as batches:
                 async for batch in batches:
                     count.take(batch)
-                    if told := order.feed(batch):
-                        yield [self._with_own_id(delta) for delta in told]
+                    yield [self._with_own_id(delta) for delta in batch]
         except ProviderError as error:
             count.note(error)
             raise
