@@ -424,7 +424,12 @@ def _application(
     app[SERVICES] = services
     app.on_response_prepare.append(middleware.name_answer)
     for route in routes:
-        app.router.add_route(route.method, route.path, middleware.guarded(route))
+        app.router.add_route(
+            route.method,
+            route.path,
+            middleware.guarded(route),
+            expect_handler=middleware.meet_expectation,
+        )
     return app
 
 

@@ -134,10 +134,13 @@ class _OwnThreads(AbstractResolver):
         """The addresses of a host. Raises OSError."""
         if self._threads is None:
             self._threads = ThreadPoolExecutor(self._at_once_max, "guarded-lookup")
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads,
-            partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM),
-        )
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(
+                self._threads,
+                partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM),
+            )
+        except UnicodeError as error:  # a label that is empty, or longer than names have them
+            raise socket.gaierror(socket.EAI_NONAME, f"no host name: {error}") from error
         return [
             ResolveResult(
                 hostname=host,

@@ -5,7 +5,7 @@ import logging
 import re
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from ringside_proxy.api import rate_limits
@@ -129,6 +129,19 @@ def guarded(route: Route) -> Handler:
         return await handler(request)
 
     return handle
+
+
+async def meet_expectation(request: web.Request) -> None:
+    """Answers `Expect: 100-continue`. Raises HTTPExpectationFailed for any other expectation.
+
+    aiohttp's own repeats what was expected, and fails on what it cannot write.
+    """
+    if request.version != HttpVersion11:
+        return
+    if request.headers["Expect"].lower() != "100-continue":
+        raise web.HTTPExpectationFailed
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
 
 
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:

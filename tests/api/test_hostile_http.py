@@ -56,6 +56,7 @@ BROKEN: Final = {
     + gzip.compress(b'{"metadata":{}}')[:12],
     "unknown coding": POST + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd",
     "expectation": POST + b"Expect: nonsense\r\nContent-Length: 2\r\n\r\n{}",
+    "bytes in expectation": POST + b"Expect: 1\xb00-continue\r\nContent-Length: 2\r\n\r\n{}",
     "connect": b"CONNECT x.example:443 HTTP/1.1\r\n" + AUTH + b"\r\n",
     "trace": b"TRACE /v1/models HTTP/1.1\r\n" + AUTH + b"\r\n",
     "asterisk": b"OPTIONS * HTTP/1.1\r\n" + AUTH + b"\r\n",

@@ -576,3 +576,11 @@ async def test_a_file_whose_webhooks_cannot_be_is_refused(tmp_path: Path) -> Non
     assert "10.0.0.1" in problems[1]["message"]
     assert "webhooks.allow_private" in problems[1]["remedy"]
     assert left["url"] == PUBLIC
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".invalid", "a..invalid", "x" * 300])
+async def test_a_host_that_is_no_name_breaks_nothing(api: Caller, host: str) -> None:
+    """A label that no lookup can be asked for is like a host that is not there."""
+    answer = await api.post("/v1/webhooks", {"url": f"https://{host}/x", "events": ["*"]})
+
+    assert answer.status in (200, 400), answer.body
