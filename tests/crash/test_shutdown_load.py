@@ -13,8 +13,9 @@ from tests.crash.test_shutdown import SHUT_DOWN, Listener, draining, streaming
 
 STREAMS: Final = 200
 DRAIN_S: Final = 4
-AFTER_DRAIN_S: Final = 8.0
-"""With the usual drain of 20 s a process is gone before 28 s are over."""
+AFTER_DRAIN_S: Final = 25.0
+"""Alone on a machine it takes a second; a pod is given 60 s in all, of which the drain takes 20."""
+AT_ONCE: Final = 20
 ENDINGS: Final = ("thread.run.completed", "thread.run.failed")
 
 
@@ -22,9 +23,11 @@ async def test_two_hundred_streams_end_legally(home: Home) -> None:
     """Half of them could go on for ever: all are told how they ended, in order, and it is stored."""
     home.configure(server={"port": 0, "drain": f"{DRAIN_S}s"})
     async with home.serving() as server, Client.of(server.url) as client, AsyncExitStack() as stack:
-        models = ("hang-midstream", "slow-50")
-        opening = (streaming(client, models[number % 2]) for number in range(STREAMS))
-        listeners = await asyncio.gather(*map(stack.enter_async_context, opening))
+        models = ("hang-midstream", "slow-200")
+        listeners: list[Listener] = []
+        while len(listeners) < STREAMS:
+            opening = (streaming(client, models[number % 2]) for number in range(AT_ONCE))
+            listeners += await asyncio.gather(*map(stack.enter_async_context, opening))
         server.signal(signal.SIGTERM)
         await draining(server)
         async with asyncio.timeout(DRAIN_S + AFTER_DRAIN_S):

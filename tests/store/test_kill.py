@@ -11,7 +11,7 @@ from tests.store import writer
 from tests.store.writing import KEYS
 
 ROOT = Path(__file__).parents[2]
-KILLS = 64
+KILLS = int(os.environ.get("RINGSIDE_STORE_KILLS", "64"))
 SEED = 20261121
 ACKS = [0, 0, 0, *range(1, 120)]
 """After how many acknowledgements a writer may be killed; while opening, a little more often."""
@@ -58,7 +58,7 @@ def stored(path: Path) -> set[str]:
 
 
 async def test_nothing_acknowledged_is_lost_to_a_kill(path, clock):
-    """64 times a writer dies at a random moment: its lock is free, and every promise is kept."""
+    """Again and again a writer dies at a random moment: its lock is free, and every promise is kept."""
     choose = random.Random(SEED)
     acknowledged: set[str] = set()
     for kill in range(KILLS):
