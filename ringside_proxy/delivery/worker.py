@@ -118,9 +118,9 @@ class Worker:
             await asyncio.wait(self._attempts)
 
     @property
-    def is_busy(self) -> bool:
-        """Whether an attempt is at work."""
-        return bool(self._attempts)
+    def attempts_at_work(self) -> int:
+        """How many receivers are being asked."""
+        return len(self._attempts)
 
     async def settled(self) -> None:
         """Until none of the attempts that are at work now is."""

@@ -25,6 +25,8 @@ JITTER: Final = (0.80, 1.05)
 """What a delay is multiplied with: drawn evenly from here."""
 WINDOW_MS: Final = 24 * HOUR_MS
 """After its event a delivery is tried for so long."""
+LAST_DUE_MS: Final = WINDOW_MS - 6 * MINUTE_MS
+"""The latest moment a try is put off to: what comes due later than the window is not tried."""
 SLOW_RECEIVER_DELAY_MS_MIN: Final = MINUTE_MS
 """For a receiver that asks for fewer requests, or that does not answer in time."""
 
@@ -122,14 +124,15 @@ def retry_at_ms(
 
     A receiver may ask for up to twice the delay of the schedule, within the window.
     """
-    if attempts >= ATTEMPTS_MAX or now_ms >= begun_ms + WINDOW_MS:
+    last_ms = begun_ms + LAST_DUE_MS
+    if attempts >= ATTEMPTS_MAX or now_ms >= last_ms:
         return None
     delay_ms = round((FIRST_DELAY_MS << (attempts - 1)) * jitter)
     if reply.retry_after_ms is not None:
         delay_ms = min(max(reply.retry_after_ms, delay_ms), 2 * delay_ms)
     if reply.is_timeout or reply.status == TOO_MANY_REQUESTS:
         delay_ms = max(delay_ms, SLOW_RECEIVER_DELAY_MS_MIN)
-    return min(now_ms + delay_ms, begun_ms + WINDOW_MS)
+    return min(now_ms + delay_ms, last_ms)
 
 
 def attempts_at_once(consecutive_failures: int) -> int:

@@ -58,23 +58,29 @@ class Far:
 class Rig:
     """A worker, its store, and its far side."""
 
-    def __init__(self, db: Database, clock: FakeClock, jitter: float = 1.0) -> None:
+    def __init__(
+        self,
+        db: Database,
+        clock: FakeClock,
+        uniform: Callable[[float, float], float] = lambda low, high: 1.0,
+    ) -> None:
         self.db = db
         self.clock = clock
         self.far = Far(clock)
         self.metrics = Metrics("test")
         self.secrets = Secrets(Vault([KEY]))
         self._numbers = itertools.count()
-        self.worker = self.new_worker(jitter)
+        self._uniform = uniform
+        self.worker = self.new_worker()
 
-    def new_worker(self, jitter: float = 1.0) -> Worker:
+    def new_worker(self) -> Worker:
         """Another one, as after a restart."""
         return Worker(
             self.db,
             self.far.post,
             self.secrets.of,
             self.clock,
-            lambda low, high: jitter,
+            self._uniform,
             system_ids(),
             self.metrics,
         )
@@ -98,7 +104,7 @@ class Rig:
     async def turn(self) -> None:
         """What is due now, and all that comes of it."""
         await self.worker.turn()
-        while self.worker.is_busy:
+        while self.worker.attempts_at_work:
             await self.worker.settled()
             await self.worker.turn()
 
