@@ -17,7 +17,7 @@ from tests.vendors.speech import Call, Say
 from tests.vendors.wires import ENCODERS
 
 JSON: Final = "application/json"
-DRIPS: Final = 40
+DRIPS: Final = 25
 DRIP_S: Final = 0.005
 BOMB_BYTES: Final = 40 * 1024 * 1024
 """More than any answer may have."""

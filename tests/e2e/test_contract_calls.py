@@ -144,9 +144,12 @@ async def test_a_choice_that_is_never_heeded_is_an_error(
     answer = json.loads(await proxy.anyhow(CHAT, body))
 
     asked = len(proxy.sent(provider))
+    run = last_run(await proxy.run(provider, tools=TOOLS, tool_choice=body["tool_choice"]))
     if "error" in answer:
         assert answer["error"]["code"] == "response_schema_validation_failed"
         assert asked == 1 + 2
+        assert run["status"] == "failed"
+        assert "tool_choice" in run["last_error"]["message"]
     else:  # the vendor forces it by itself: that it did not is the vendor's own breach
         assert asked == 1
         sent = json.dumps(proxy.sent(provider)[0])

@@ -67,7 +67,7 @@ async def proxied(
         connect_s=patience_s,
         first_byte_s=patience_s,
         between_chunks_s=patience_s,
-        total_s=2 * patience_s,
+        total_s=4 * patience_s,
     )
     settings = Settings(
         server=ServerSettings(port=0),
