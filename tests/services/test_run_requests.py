@@ -9,9 +9,11 @@ from ringside_proxy.settings.schema import SlotSettings
 from tests.fakes import FakeUpstream, text_reply, tool_reply
 from tests.services.rig import CLOCK, MODEL, WEATHER, Json, Rig, rigged
 
+CLOSED = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+"""What OpenAI's strict mode takes."""
 SCHEMA = {
     "type": "json_schema",
-    "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
+    "json_schema": {"name": "answer", "schema": CLOSED, "strict": True},
 }
 FORCED = {"type": "function", "function": {"name": "weather"}}
 SAMPLING: Json = {"temperature": 0.25, "top_p": 0.5}
