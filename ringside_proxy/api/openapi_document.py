@@ -106,6 +106,8 @@ def _headers(route: Route, operation: Operation) -> list[Json]:
         }
     if operation.is_call:
         schemas["x-ringside-customer"] = {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"}
+    if route.method == "POST" and route.path.endswith("/runs"):
+        schemas["x-ringside-when-busy"] = {"type": "string", "enum": ["reject", "queue", "replace"]}
     return [{"name": name, "in": "header", "schema": schema} for name, schema in schemas.items()]
 
 

@@ -19,16 +19,21 @@ from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_body, require_prefix, thread_id
 from ringside_proxy.api.threads import new_messages, new_thread
 from ringside_proxy.domain.callers import Caller
+from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.lists import ListQuery, Page
 from ringside_proxy.domain.money import usd_text
 from ringside_proxy.domain.runs import ACTIVE, Run
 from ringside_proxy.services.event_channel import EventChannel
+from ringside_proxy.services.run_transactions import WhenBusy
 from ringside_proxy.services.runs import BegunRun, RunParams
 from ringside_proxy.services.threads import NewThread, default_customer
 from ringside_proxy.store import runs, threads
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
+
+WHEN_BUSY_HEADER: Final = "x-ringside-when-busy"
+WAYS: Final[tuple[WhenBusy, ...]] = ("reject", "queue", "replace")
 
 POLL_AFTER_MS: Final = "300"
 """What the SDKs' poll helpers wait between two looks; without it Node waits 5 s."""
@@ -179,7 +184,24 @@ def _params(
         messages=new_messages(additional_messages, "additional_messages"),
         metadata=body.metadata or {},
         customer=customer(request, body.user),
+        when_busy=_when_busy(request),
         expires_after_s=decode_domain.expires_after_s(body.expires_after),
+    )
+
+
+def _when_busy(request: web.Request) -> WhenBusy | None:
+    """What the caller wants for a busy thread; None: as the configuration says."""
+    given = request.headers.get(WHEN_BUSY_HEADER)
+    if given is None:
+        return None
+    for known in WAYS:
+        if given == known:
+            return known
+    raise InvalidRequestError(
+        f"Invalid '{WHEN_BUSY_HEADER}': '{given}'. Supported values are: 'reject', 'queue' and "
+        "'replace'.",
+        param=WHEN_BUSY_HEADER,
+        code="invalid_value",
     )
 
 

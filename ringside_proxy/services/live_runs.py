@@ -6,7 +6,7 @@ A request that goes away only signals its run. Ending a run is never done in a c
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from enum import StrEnum
 from typing import Final
@@ -57,6 +57,7 @@ class StopReason(StrEnum):
     EXPIRED = "expired"
     CLIENT_GONE = "client_gone"
     THREAD_DELETED = "thread_deleted"
+    REPLACED = "replaced"
     SHUTDOWN = "shutdown"
 
 
@@ -65,16 +66,19 @@ STOP_ENDINGS: Final[dict[StopReason, tuple[RunEvent, LastError | None]]] = {
     StopReason.EXPIRED: (RunEvent.EXPIRE, None),
     StopReason.CLIENT_GONE: (RunEvent.CANCEL, None),
     StopReason.THREAD_DELETED: (RunEvent.CANCEL, None),
+    StopReason.REPLACED: (RunEvent.CANCEL, None),
     StopReason.SHUTDOWN: (RunEvent.FAIL, SHUT_DOWN),
 }
 
 
 class LiveRun:
-    """A run at work. `channel` is there if somebody streams it."""
+    """A run at work, or one that waits for its turn. `channel` is there if somebody streams it."""
 
     def __init__(
         self, run: RunRecord, route: Route, meter: Meter, channel: EventChannel | None
     ) -> None:
+        self.turn = asyncio.Event()
+        """Set once the thread is the run's."""
         self.run = run
         self.route = route
         self.meter = meter
@@ -147,15 +151,32 @@ class LiveRuns:
         request_id: str | None = None,
         reservation: Reservation | None = None,
     ) -> LiveRun:
-        """Begin the run's model work in a task of its own."""
+        """Begin the run's model work in a task of its own, at once or when it has its turn."""
         call = call_of_run(run, route, request_id)
         meter = self._books.meter(snapshot, route, call, reservation=reservation)
         live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
         self._live[run.id] = live
         self.idle.clear()
         live.dropped_params = self._executor.dropped_params(run, route)
+        if run.is_waiting:
+            meter.end()  # nobody shall be kept from asking by a call that waits
+            self._look_for_turn(live)
+        else:
+            live.turn.set()
         live.task = asyncio.create_task(self._work(live), name=run.id)
         return live
+
+    def give_turns(self, run_ids: Iterable[str]) -> None:
+        """These wait no more, as the transaction that ended the run before them has stored."""
+        for run_id in run_ids:
+            if run_id in self._live:
+                self._live[run_id].turn.set()
+
+    def _look_for_turn(self, live: LiveRun) -> None:
+        """A run may have had its turn between being stored and being known here."""
+        run = self._db.get(runs.reload, live.run.id)
+        if run is None or not run.is_waiting:
+            live.turn.set()
 
     async def stop_all(self, reason: StopReason) -> None:
         """Interrupt every run at work, and wait until all have ended.
@@ -193,6 +214,8 @@ class LiveRuns:
 
     async def _start_and_generate(self, live: LiveRun) -> None:
         run_id = live.run.id
+        if not await self._has_turn(live):
+            return
         started = await self._db.write(
             start, run_id, self._new_generation_id(), str(live.route.ref)
         )
@@ -203,6 +226,26 @@ class LiveRuns:
         await self._tell(live, started_events(live.run))
         call = self._executor.prepare(live.run, generation, live.route, live.meter)
         await self._finish(live, call, await self._generate(live, call))
+
+    async def _has_turn(self, live: LiveRun) -> bool:
+        """Wait for the turn; False if the run ended meanwhile.
+
+        On the way down a run that nobody streams is left as it is: its turn comes after the next
+        start.
+        """
+        if live.turn.is_set():
+            return True
+
+        async def wait() -> None:
+            await live.turn.wait()
+
+        await live.until_stopped(wait)
+        if live.stop_reason is None:
+            return True
+        if live.stop_reason is not StopReason.SHUTDOWN or live.channel is not None:
+            event, error = STOP_ENDINGS[live.stop_reason]
+            await self._finish(live, None, Ending(event=event, last_error=error))
+        return False
 
     async def _generate(self, live: LiveRun, call: ModelCall) -> Ending:
         """Let the model answer; how that ended."""
@@ -231,8 +274,16 @@ class LiveRuns:
             ending, closing=live.meter.closing(), terms=live.meter.terms
         )
         # The answer is in memory and paid for: it waits for a full disk to be cleared.
-        ended: Ended | None = await until_stored(self._db, finish, live.run.id, generation, ending)
+        ended: Ended | None = await until_stored(
+            self._db,
+            finish,
+            live.run.id,
+            generation,
+            ending,
+            gives_turn=live.stop_reason is not StopReason.REPLACED,
+        )
         self._forget(live)
+        self.give_turns(() if ended is None else ended.turns)
         if ended is None:
             await self._tell_state(live)
             return

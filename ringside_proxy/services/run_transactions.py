@@ -6,11 +6,11 @@ state that start-up knows how to end.
 """
 
 import logging
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
-from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.errors import ConversationLockedError, InvalidRequestError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.items import FunctionCallOutputBody, Item, MessageBody, message_object
 from ringside_proxy.domain.messages import IncompleteReason, Message, MessageStatus
@@ -35,6 +35,7 @@ from ringside_proxy.store import (
     run_steps,
     runs,
     threads,
+    waiting_runs,
 )
 from ringside_proxy.store.ledger import Closing, Terms
 from ringside_proxy.store.runs import RunRecord
@@ -75,6 +76,10 @@ MESSAGE_ENDINGS: Final[dict[RunStatus, IncompleteReason]] = {
 """Why the open message ends early with its run."""
 
 
+WhenBusy = Literal["reject", "queue", "replace"]
+"""What becomes of a run whose thread has an active one."""
+
+
 class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     """What a run is created with."""
 
@@ -108,19 +113,34 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """What `finish` left: the run, and the step and message that ended with it."""
+    """What `finish` left: the run, and the step and message that ended with it.
+
+    `turns` are the runs that waited for the thread and wait no more.
+    """
 
     run: RunRecord
     step: RunStep | None = None
     message: Message | None = None
+    turns: tuple[str, ...] = ()
 
 
-def create(tx: Tx, thread: ThreadRecord, new: NewRun) -> RunRecord:
+def create(tx: Tx, thread: ThreadRecord, new: NewRun, when_busy: WhenBusy = "reject") -> RunRecord:
     """Append the run's messages and lock the thread.
 
-    Raises ConversationLockedError, ConversationFullError, and InvalidRequestError in OpenAI's
-    words for a run that would have nothing to say.
+    On a busy thread, with `queue`, it waits for its turn, and its messages with it; with `replace`
+    the run that is active is cancelled first. Raises ConversationLockedError,
+    ConversationFullError, OverloadedError, and InvalidRequestError in OpenAI's words for a run that
+    would have nothing to say.
     """
+    active, waiting = runs.active_run_id(tx, thread), waiting_runs.count(tx, thread.seq)
+    if when_busy == "replace" and active is not None:
+        finish(tx, active, None, CANCELLED, gives_turn=False)
+    elif waiting and active is None and when_busy == "reject":
+        raise ConversationLockedError(f"Thread {thread.thread.id} has runs that wait for it.")
+    waits = when_busy == "queue" and (waiting > 0 or active is not None)
+    if waits:
+        waiting_runs.require_place(tx, thread)
+    brought = waiting_runs.Brought(new.messages, new.messages_max)
     run = runs.insert(
         tx,
         new.run_id,
@@ -131,8 +151,11 @@ def create(tx: Tx, thread: ThreadRecord, new: NewRun) -> RunRecord:
         metadata=new.metadata,
         expires_after_ms=new.expires_after_ms,
         token=new.token,
+        waiting=waiting_runs.encode(brought) if waits else None,
     )
     threads.require_room(thread, len(new.messages), new.messages_max)
+    if waits:
+        return run
     if new.messages:
         items.append(tx, thread.seq, new.messages)
     elif not thread.message_count and not new.settings.instructions:
@@ -149,7 +172,7 @@ def start(tx: Tx, run_id: str, generation_id: str, model: str) -> tuple[RunRecor
     None if the run was ended meanwhile.
     """
     run = runs.reload(tx, run_id)
-    if run is None or run.status is not RunStatus.QUEUED:
+    if run is None or run.status is not RunStatus.QUEUED or run.is_waiting:
         return None
     started = runs.move(tx, run, RunEvent.START)
     return started, runs.open_generation(tx, started, generation_id, model)
@@ -179,11 +202,14 @@ def save(tx: Tx, run: RunRecord, generation: int, changes: list[Change]) -> None
                 provider_states.put(tx, scope, change.call_id, model, change.state)
 
 
-def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended | None:
+def finish(
+    tx: Tx, run_id: str, generation: int | None, ending: Ending, *, gives_turn: bool = True
+) -> Ended | None:
     """End a model call, and with it the run or its segment, in one go.
 
-    A cancel that came first wins over whatever the call came to. None if the run has ended
-    already, or is gone with its thread: what the call consumed is booked all the same.
+    A cancel that came first wins over whatever the call came to. A thread that gets free by it
+    goes to the run that has waited longest, if it `gives_turn`. None if the run has ended already,
+    or is gone with its thread: what the call consumed is booked all the same.
     """
     run = runs.reload(tx, run_id)
     if run is None or run.is_terminal:
@@ -208,7 +234,42 @@ def finish(tx: Tx, run_id: str, generation: int | None, ending: Ending) -> Ended
     ended = _end_open_work(tx, moved, ending)
     _book(tx, ending, ended.step)
     events.emit(tx, OUTGOING[moved.status], _event_data(tx, moved, ending))
+    if moved.is_terminal and gives_turn and not run.is_waiting:
+        return msgspec.structs.replace(ended, turns=give_turn(tx, run.conversation))
     return ended
+
+
+def give_turn(tx: Tx, conversation: int) -> tuple[str, ...]:
+    """Let the run that has waited longest have the thread; the runs that wait no more.
+
+    One that has waited too long expires, and one whose messages the thread has no room for any
+    more fails: then the next one has its turn.
+    """
+    called: list[str] = []
+    while (run_id := waiting_runs.first(tx, conversation)) is not None:
+        run = runs.reload(tx, run_id)
+        assert run is not None  # noqa: S101 - it was found just now
+        called.append(run_id)
+        if tx.now_ms >= run.expires_ms:
+            finish(tx, run_id, None, EXPIRED)
+            continue
+        brought = waiting_runs.give_turn(tx, run)
+        if not threads.has_room(tx, conversation, len(brought.messages), brought.messages_max):
+            finish(tx, run_id, None, NO_ROOM, gives_turn=False)
+            continue
+        messages = [
+            msgspec.structs.replace(message, created_ms=tx.now_ms, ended_ms=tx.now_ms)
+            for message in brought.messages
+        ]
+        if messages:
+            items.append(tx, conversation, messages)
+        break
+    return tuple(called)
+
+
+def give_turn_if_free(tx: Tx, conversation: int) -> tuple[str, ...]:
+    """The same for a thread of which nobody knows whether a run is active."""
+    return give_turn(tx, conversation) if conversation in waiting_runs.stranded(tx) else ()
 
 
 def submit(
@@ -250,30 +311,39 @@ def submit(
 def recover(tx: Tx) -> tuple[list[RunRecord], int]:
     """End what a dead process left half done.
 
-    Gives the runs that were queued and never began, which can go on, and how many were ended.
-    A run that waits for outputs goes on waiting. One that cannot be ended is logged and left to
-    its expiry: it must not keep the others, or the proxy, from going on.
+    Gives the runs that were queued and never began, which can go on, and how many were ended; among
+    them those that wait for their thread, in their order. A run that waits for outputs goes on
+    waiting. One that cannot be ended is logged and left to its expiry: it must not keep the
+    others, or the proxy, from going on.
     """
-    waiting: list[RunRecord] = []
     ended = 0
     for run in runs.active(tx):
         is_over = tx.now_ms >= run.expires_ms
-        if run.status is RunStatus.REQUIRES_ACTION and not is_over:
-            continue
-        if run.status is RunStatus.QUEUED and not is_over and not runs.was_dispatched(tx, run):
-            waiting.append(run)
+        if not is_over and (run.status is RunStatus.REQUIRES_ACTION or _can_go_on(tx, run)):
             continue
         try:
             with tx.savepoint():
-                finish(tx, run.id, None, EXPIRED if is_over else RESTARTED)
+                found = finish(tx, run.id, None, EXPIRED if is_over else RESTARTED)
         except Exception:
             logger.exception("run could not be ended", extra=fields(run_id=run.id))
         else:
-            ended += 1
-    return waiting, ended
+            ended += found is not None
+    for conversation in waiting_runs.stranded(tx):
+        give_turn(tx, conversation)
+    return [run for run in runs.active(tx) if _can_go_on(tx, run)], ended
+
+
+def _can_go_on(tx: Tx, run: RunRecord) -> bool:
+    return run.status is RunStatus.QUEUED and not runs.was_dispatched(tx, run)
 
 
 EXPIRED: Final = Ending(event=RunEvent.EXPIRE)
+CANCELLED: Final = Ending(event=RunEvent.CANCEL)
+NO_ROOM: Final = Ending(
+    event=RunEvent.FAIL,
+    reason="conversation_full",
+    last_error=LastError("server_error", "The thread has no room for the run's messages any more."),
+)
 RESTARTED: Final = Ending(
     event=RunEvent.FAIL,
     reason="restarted",

@@ -20,7 +20,7 @@ from ringside_proxy.services.metering import call_of, terms_of
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.rate_limits import Admission
 from ringside_proxy.services.run_events import created_events, resumed_events
-from ringside_proxy.services.run_transactions import Ending, NewRun, finish
+from ringside_proxy.services.run_transactions import Ending, NewRun, WhenBusy, finish
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.threads import NewMessage, NewThread
@@ -52,6 +52,7 @@ class RunParams(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     customer: str | None = None
     expires_after_s: int | None = None
+    when_busy: WhenBusy | None = None
 
 
 class BegunRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,19 +98,19 @@ class Runs:
         request_id: str | None = None,
         admission: Admission | None = None,
     ) -> BegunRun:
-        """A run on a thread, existing or new, at work when this returns.
+        """A run on a thread, existing or new, at work when this returns; or waiting for its turn.
 
         Raises NotFoundError, InvalidModelError, ProviderNotConfiguredError, BillingError,
-        ConversationLockedError, ConversationFullError, RateLimitExceededError, ShuttingDownError.
+        ConversationLockedError, ConversationFullError, RateLimitExceededError, OverloadedError,
+        ShuttingDownError.
         """
         self._refuse_while_draining()
 
+        def store(tx: Tx) -> _Created | RingsideError:
+            return self._create(tx, caller, snapshot, thread, params, admission)
+
         async def begin() -> BegunRun:
-            created = await self._db.write(
-                self._create, caller, snapshot, thread, params, admission
-            )
-            if isinstance(created, RingsideError):
-                raise created
+            created = await self._stored(store, caller, snapshot, thread, params)
             record, run, route = created.thread, created.run, created.route
             live = self._live_runs.launch(
                 run,
@@ -131,6 +132,44 @@ class Runs:
             )
 
         return await self._shield.finish(begin(), partial(self.leave, snapshot=snapshot))
+
+    async def _stored(
+        self,
+        store: "Store",
+        caller: Caller,
+        snapshot: Snapshot,
+        thread: str | NewThread,
+        params: RunParams,
+    ) -> "_Created":
+        """The run that `store` adds; if it replaces an active one, once that has ended."""
+        active = None
+        if isinstance(thread, str) and _when_busy(params, snapshot) == "replace":
+            active = self._db.get(_active_run, caller, thread)
+        if active is None:
+            created = await self._added(store)
+        else:
+            created = await self._added_instead_of(active, store)
+        if created.replaced is not None:  # ended in the transaction that added the new one
+            await self._live_runs.stop_and_wait(created.replaced, StopReason.REPLACED)
+        return created
+
+    async def _added_instead_of(self, active: RunRecord, store: "Store") -> "_Created":
+        """The new run, once the active one has ended: but not for a run that may not begin."""
+        if isinstance(await self._db.write(_rehearsed, store), RingsideError):
+            return await self._added(store)
+        await self._live_runs.stop_and_wait(active.id, StopReason.REPLACED)
+        try:
+            return await self._added(store)
+        except Exception:
+            turns = await self._db.write(run_transactions.give_turn_if_free, active.conversation)
+            self._live_runs.give_turns(turns)
+            raise
+
+    async def _added(self, store: "Store") -> "_Created":
+        created = await self._db.write(store)
+        if isinstance(created, RingsideError):
+            raise created
+        return created
 
     async def submit_tool_outputs(
         self,
@@ -241,7 +280,8 @@ class Runs:
             except RingsideError as error:
                 failure = LastError("server_error", error.message)
                 ending = Ending(event=RunEvent.FAIL, last_error=failure)
-                await self._db.write(finish, run.id, None, ending)
+                gone = await self._db.write(finish, run.id, None, ending)
+                self._live_runs.give_turns(() if gone is None else gone.turns)
             else:
                 self._live_runs.launch(run, route, snapshot, is_streamed=False)
 
@@ -250,7 +290,8 @@ class Runs:
         if live is not None:
             live.stop(reason)
         else:
-            await self._db.write(finish, run_id, None, Ending(event=event))
+            ended = await self._db.write(finish, run_id, None, Ending(event=event))
+            self._live_runs.give_turns(() if ended is None else ended.turns)
 
     def _create(
         self,
@@ -289,7 +330,8 @@ class Runs:
             messages=thread_service.message_items(tx, self._new_id, params.messages),
             messages_max=limits.max_messages_per_thread,
         )
-        run = run_transactions.create(tx, record, new)
+        replaced = runs.active_run_id(tx, record)
+        run = run_transactions.create(tx, record, new, _when_busy(params, snapshot))
         if admission is not None:
             admission.require_free_run(tx)
         return _Created(
@@ -297,6 +339,7 @@ class Runs:
             run=run,
             route=route,
             remaining_nano=standing.remaining_nano,
+            replaced=None if run.is_waiting else replaced,
         )
 
     def _standing(
@@ -327,6 +370,26 @@ class _Created(msgspec.Struct, frozen=True, kw_only=True):
     run: RunRecord
     route: Route
     remaining_nano: int | None
+    replaced: str | None
+
+
+Store = Callable[[Tx], _Created | RingsideError]
+"""Adds a run; gives the error of a customer without money, whom that is noted of."""
+
+
+def _rehearsed(tx: Tx, store: Store) -> _Created | RingsideError:
+    """What `store` would give or raise, with nothing done."""
+    with tx.rehearsal():
+        return store(tx)
+
+
+def _when_busy(params: RunParams, snapshot: Snapshot) -> WhenBusy:
+    return params.when_busy or snapshot.settings.runs.when_busy
+
+
+def _active_run(tx: Tx, caller: Caller, thread_id: str) -> RunRecord | None:
+    run_id = runs.active_run_id(tx, threads.get(tx, thread_id, caller))
+    return None if run_id is None else runs.reload(tx, run_id)
 
 
 def _default_customer(

@@ -9,12 +9,11 @@ from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.items import Item, MessageBody, message_object, parts_of
 from ringside_proxy.domain.messages import ContentPart, Message, MessageStatus
-from ringside_proxy.domain.runs import RunEvent
 from ringside_proxy.domain.threads import Thread
 from ringside_proxy.services.live_runs import LiveRuns, StopReason
-from ringside_proxy.services.run_transactions import Ending, finish
+from ringside_proxy.services.run_transactions import CANCELLED, finish
 from ringside_proxy.services.shield import Shield
-from ringside_proxy.store import idempotency, items, runs, threads
+from ringside_proxy.store import idempotency, items, runs, threads, waiting_runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
@@ -118,21 +117,19 @@ class Threads:
         """
 
         async def delete() -> None:
-            active = self._db.get(_active_run_id, caller, thread_id)
-            if active is not None:
-                await self._live_runs.stop_and_wait(active, StopReason.THREAD_DELETED)
-            begun_meanwhile = await self._db.write(apply)
-            if begun_meanwhile is not None:
+            for run_id in self._db.get(_unfinished, caller, thread_id):
+                await self._live_runs.stop_and_wait(run_id, StopReason.THREAD_DELETED)
+            for begun_meanwhile in await self._db.write(apply):
                 await self._live_runs.stop_and_wait(begun_meanwhile, StopReason.THREAD_DELETED)
             self._on_deleted()
 
-        def apply(tx: Tx) -> str | None:
+        def apply(tx: Tx) -> list[str]:
             thread = threads.get(tx, thread_id, caller)
-            run_id = runs.active_run_id(tx, thread)
-            if run_id is not None:
-                finish(tx, run_id, None, Ending(event=RunEvent.CANCEL))
+            unfinished = _unfinished(tx, caller, thread_id)
+            for run_id in unfinished:
+                finish(tx, run_id, None, CANCELLED, gives_turn=False)
             threads.delete(tx, thread)
-            return run_id
+            return unfinished
 
         await self._shield.finish(delete())
 
@@ -181,5 +178,9 @@ class Threads:
         await self._db.write(apply)
 
 
-def _active_run_id(tx: Tx, caller: Caller, thread_id: str) -> str | None:
-    return runs.active_run_id(tx, threads.get(tx, thread_id, caller))
+def _unfinished(tx: Tx, caller: Caller, thread_id: str) -> list[str]:
+    """The thread's runs in the order in which they are best ended: nobody gets a turn by it."""
+    thread = threads.get(tx, thread_id, caller)
+    active = runs.active_run_id(tx, thread)
+    waiting = waiting_runs.every(tx, thread.seq)[::-1]
+    return waiting if active is None else [*waiting, active]

@@ -60,8 +60,7 @@ def load(path: Path | None, env: Mapping[str, str]) -> Settings:
     if problems:
         raise SettingsError(problems)
     sections = msgspec.structs.asdict(given) | {"providers": _switched_on(given)}
-    idle = tuple(_not_in_effect(given))
-    return Settings(**sections, not_in_effect=idle, master_keys=keys)
+    return Settings(**sections, master_keys=keys)
 
 
 def secret_files(path: Path, env: Mapping[str, str]) -> frozenset[Path]:
@@ -173,12 +172,6 @@ def _switched_on(given: ConfigFile) -> dict[str, ProviderSettings]:
         if name in given.providers and not _lacking(name, given.providers[name])
     }
     return on or {"sandbox": ProviderSettings()}
-
-
-def _not_in_effect(given: ConfigFile) -> Iterator[str]:
-    """Keys of the file whose feature this version does not have."""
-    if given.runs.when_busy != "reject":
-        yield "runs.when_busy"
 
 
 def _keys(document: dict[str, Node], section: str) -> list[str]:

@@ -286,7 +286,8 @@ class RunSettings(
     when_busy: Annotated[
         Literal["reject", "queue", "replace"],
         Meta(
-            description="What happens to a second run on a busy thread; only reject is in effect yet."
+            description="What happens to a second run on a busy thread: a 409; it waits its turn; or it"
+            " replaces the active one, which is cancelled. Per request: x-ringside-when-busy."
         ),
     ] = "reject"
 

@@ -30,16 +30,18 @@ from ringside_proxy.store.tx import Row, Tx
 
 INSERT: Final = (
     "INSERT INTO runs (id, conversation, thread_id, assistant_id, customer, token, status, "
-    "created_ms, expires_ms, settings, metadata) VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?)"
+    "created_ms, expires_ms, settings, metadata, waiting) "
+    "VALUES (?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)"
 )
 COLUMNS: Final = (
     "seq, id, conversation, thread_id, assistant_id, customer, status, created_ms, started_ms, "
-    "expires_ms, ended_ms, settings, metadata, last_error, incomplete_reason, usage, token"
+    "expires_ms, ended_ms, settings, metadata, last_error, incomplete_reason, usage, token, "
+    "waiting IS NOT NULL"
 )
 GET: Final = f"SELECT {COLUMNS} FROM runs WHERE id = ?"  # noqa: S608 - fixed fragments
 ACTIVE: Final = (
     "SELECT id FROM runs WHERE conversation = ? "
-    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling') AND waiting IS NULL"
 )
 EVERY_ACTIVE: Final = (
     f"SELECT {COLUMNS} FROM runs "  # noqa: S608 - fixed fragments
@@ -60,7 +62,7 @@ DUE: Final = (
 )
 MOVE: Final = (
     "UPDATE runs SET status = ?, started_ms = ?, ended_ms = ?, last_error = ?, "
-    "incomplete_reason = ?, usage = ? WHERE seq = ?"
+    "incomplete_reason = ?, usage = ?, waiting = CASE WHEN ? THEN waiting END WHERE seq = ?"
 )
 SET_METADATA: Final = "UPDATE runs SET metadata = ? WHERE seq = ?"
 FIND: Final = "SELECT seq, '' FROM runs WHERE id = ? AND conversation = ?"
@@ -94,7 +96,7 @@ _parse_usage = msgspec.json.Decoder(TokenUsage).decode
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A run's row. Times are milliseconds; `ended_ms` is when it became terminal.
 
-    `token` is the id of the token that made it.
+    `token` is the id of the token that made it. One that `is_waiting` does not lock its thread yet.
     """
 
     seq: int
@@ -114,6 +116,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_error: LastError | None = None
     incomplete_reason: Any = None
     usage: TokenUsage | None = None
+    is_waiting: bool = False
 
     @property
     def is_terminal(self) -> bool:
@@ -141,8 +144,12 @@ def insert(
     metadata: dict[str, str],
     expires_after_ms: int,
     token: str = "",
+    waiting: bytes | None = None,
 ) -> RunRecord:
-    """Add a queued run, which locks its thread. Raises ConversationLockedError."""
+    """Add a queued run, which locks its thread, unless it waits for it (see `waiting_runs`).
+
+    Raises ConversationLockedError.
+    """
     try:
         seq = tx.insert(
             INSERT,
@@ -156,6 +163,7 @@ def insert(
             tx.now_ms + expires_after_ms,
             _encode(settings),
             _encode(metadata).decode(),
+            waiting,
         )
     except sqlite3.IntegrityError:
         raise ConversationLockedError(
@@ -174,6 +182,7 @@ def insert(
         expires_ms=tx.now_ms + expires_after_ms,
         settings=settings,
         metadata=metadata,
+        is_waiting=waiting is not None,
     )
 
 
@@ -234,6 +243,7 @@ def move(
         last_error=last_error,
         incomplete_reason=incomplete_reason,
         usage=_consumed(tx, run) if is_terminal else None,
+        is_waiting=run.is_waiting and not is_terminal,
     )
     tx.run(
         MOVE,
@@ -243,6 +253,7 @@ def move(
         None if last_error is None else _encode(last_error),
         incomplete_reason,
         None if moved.usage is None else _encode(moved.usage),
+        moved.is_waiting,
         run.seq,
     )
     return moved
@@ -393,4 +404,5 @@ def _record(row: Row) -> RunRecord:
         incomplete_reason=row[14],
         usage=None if row[15] is None else _parse_usage(row[15]),
         token=row[16],
+        is_waiting=bool(row[17]),
     )

@@ -36,6 +36,7 @@ RESERVE: Final = (
     "UPDATE conversations SET next_ordinal = next_ordinal + ?, message_count = message_count + ? "
     "WHERE seq = ? RETURNING next_ordinal, message_count"
 )
+MESSAGE_COUNT: Final = "SELECT message_count FROM conversations WHERE seq = ?"
 FORGET_MESSAGE: Final = "UPDATE conversations SET message_count = message_count - 1 WHERE seq = ?"
 MARK_DELETED: Final = "UPDATE conversations SET deleted_ms = ? WHERE seq = ?"
 DROP_ALIAS: Final = "DELETE FROM api_thread_aliases WHERE conversation = ?"
@@ -171,6 +172,12 @@ def require_room(record: ThreadRecord, messages: int, messages_max: int) -> None
             f"{messages_max} messages. Delete some, start a new thread, or raise "
             "runs.max_messages_per_thread."
         )
+
+
+def has_room(tx: Tx, conversation: int, messages: int, messages_max: int) -> bool:
+    """Whether a thread that is known by its conversation can take `messages` more."""
+    row = tx.one(MESSAGE_COUNT, conversation)
+    return not messages or (row is not None and row[0] + messages <= messages_max)
 
 
 def forget_message(tx: Tx, conversation: int) -> None:

@@ -64,6 +64,16 @@ class Tx:
         finally:
             self._connection.execute("RELEASE part")
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """A part that is undone in any case: to see whether it could be done."""
+        self._connection.execute("SAVEPOINT rehearsal")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK TO rehearsal")
+            self._connection.execute("RELEASE rehearsal")
+
     def run(self, sql: str, *params: Any) -> int:
         """How many rows a statement without results changed."""
         return self._connection.execute(sql, params).rowcount

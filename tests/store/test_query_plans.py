@@ -83,6 +83,14 @@ EXCEPTIONS = {
         ["SCAN deliveries USING COVERING INDEX deliveries_waiting"],
         "the index holds what is not over, and all of it is counted, on a reader",
     ),
+    "waiting_runs.COUNT": (
+        ["SCAN runs USING INDEX runs_waiting"],
+        "the index holds runs that wait only, at most a thousand, and all are counted",
+    ),
+    "waiting_runs.STRANDED": (
+        ["SCAN w USING INDEX runs_waiting"],
+        "the index holds runs that wait only, at most a thousand, and all are looked at",
+    ),
     "items.OF_STEPS": (
         ["USE TEMP B-TREE FOR ORDER BY"],
         "the sorted rows are those of one run",
