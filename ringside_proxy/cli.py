@@ -107,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
 
     rotate = commands.add_parser("rotate-keys", help="seal the store's secrets with a new key")
     _with_config(rotate)
+    rotate.add_argument(
+        "--drop-unreadable",
+        action="store_true",
+        help="delete the webhooks whose secrets no key opens any more",
+    )
     rotate.set_defaults(command=_rotate_keys)
     return parser
 
@@ -335,14 +340,19 @@ def _backup(args: argparse.Namespace) -> int:
 
 
 def _rotate_keys(args: argparse.Namespace) -> int:
-    count = _run(_reseal(_settings(args)))
+    dropped, count = _run(_reseal(_settings(args), drops=args.drop_unreadable))
+    if args.drop_unreadable:
+        print(f"{dropped} webhooks were deleted, whose secrets no key opens")
     print(f"{count} secrets were sealed anew; older keys are not needed any more")
     return EXIT_OK
 
 
-async def _reseal(settings: Settings) -> int:
-    """Seal with the first master key, or with a new key of the store's own; how many secrets."""
-    from ringside_proxy.delivery.secrets import reseal
+async def _reseal(settings: Settings, *, drops: bool) -> tuple[int, int]:
+    """Seal with the first master key, or with a new key of the store's own.
+
+    Gives how many webhooks were dropped before, if that was asked for, and how many secrets sealed.
+    """
+    from ringside_proxy.delivery.secrets import drop_unreadable, reseal
     from ringside_proxy.store.db import Database
     from ringside_proxy.store.files import StoreInUseError
     from ringside_proxy.store.vault import Vault
@@ -364,10 +374,11 @@ async def _reseal(settings: Settings) -> int:
         vault = Vault.of(settings.master_keys, path)
         if not settings.master_keys:
             vault.renew_key_file()
+        dropped = await db.write(drop_unreadable, vault) if drops else 0
         count = await db.write(reseal, vault)
         if not settings.master_keys:
             vault.drop_old_keys()
-        return count
+        return dropped, count
     finally:
         await db.close()
 

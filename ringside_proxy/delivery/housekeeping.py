@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
-from ringside_proxy.store import deliveries, events, webhooks
+from ringside_proxy.store import deliveries, events, ledger_clock, webhooks
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
@@ -15,7 +15,7 @@ from ringside_proxy.telemetry import Metrics, fields
 logger = logging.getLogger(__name__)
 
 MEASURED_EVERY_S: Final = 5.0
-TIDIED_EVERY_S: Final = 60.0
+TIDIED_EVERY_S: Final = 900.0
 
 PORTIONS: Final[tuple[Callable[[Tx], bool], ...]] = (
     deliveries.abandon,
@@ -77,7 +77,9 @@ class Housekeeping:
         await self.measure()
 
     async def tidy(self) -> None:
-        """Do all that is to be done."""
+        """Do all that is to be done. By a clock that is not believed nothing is old."""
+        if not self._db.get(ledger_clock.is_believed):
+            return
         for portion in PORTIONS:
             while await self._db.write(portion):
                 pass

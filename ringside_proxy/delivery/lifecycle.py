@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from ipaddress import ip_network
-from typing import Final
 
 import msgspec
 
@@ -15,20 +13,15 @@ from ringside_proxy.delivery.post import Poster
 from ringside_proxy.delivery.secrets import Secrets
 from ringside_proxy.delivery.upstream import UsagePusher
 from ringside_proxy.delivery.worker import Uniform, Worker
-from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.deliveries import ATTEMPTS_AT_ONCE_MAX, Reply
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.guarded_client import GuardedClient
+from ringside_proxy.settings.outgoing import UPSTREAM_RULES
 from ringside_proxy.settings.schema import Settings
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.vault import Vault
 from ringside_proxy.system import Clock
 from ringside_proxy.telemetry import Metrics
-
-THE_OWNER_S: Final = AddressRules(
-    "upstream.url", networks=(ip_network("0.0.0.0/0"), ip_network("::/0"))
-)
-"""Where the upstream may be: the owner of this proxy named it."""
 
 
 class Delivery(msgspec.Struct, frozen=True):
@@ -64,7 +57,7 @@ async def delivering(
 
         worker = Worker(db, post, secrets.of, clock, uniform, new_id, metrics)
         stack.push_async_callback(worker.stop)
-        report = partial(poster.post, THE_OWNER_S, may_be_plain=True)
+        report = partial(poster.post, UPSTREAM_RULES, may_be_plain=True)
         pusher = UsagePusher(db, report, clock, uniform, settings.upstream)
         keeper = Housekeeping(db, clock, metrics, webhooks.catch_up, lambda: pusher.oldest_s)
         for work in (worker.run(), pusher.run(), keeper.run()):

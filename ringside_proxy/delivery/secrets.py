@@ -1,10 +1,11 @@
 """Which secrets sign for a receiver, and how they are kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ringside_proxy.store import webhooks
 from ringside_proxy.store.delivery_claims import Target
+from ringside_proxy.store.files import StoreError
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.vault import Vault
 from ringside_proxy.store.webhooks import SecretColumn, WebhookRecord, place_of
@@ -56,11 +57,7 @@ def reseal(tx: Tx, vault: Vault) -> int:
     count = 0
     for record in webhooks.every(tx):
         anew = {}
-        for column in COLUMNS:
-            sealed: bytes | None = getattr(record, column)
-            if sealed is None:
-                continue
-            place = place_of(record.id, column)
+        for column, sealed, place in _sealed(record):
             vault.open(sealed, place)
             renewed = vault.reseal(sealed, place)
             if renewed is not None:
@@ -69,3 +66,28 @@ def reseal(tx: Tx, vault: Vault) -> int:
             webhooks.change(tx, record, **anew)
             count += len(anew)
     return count
+
+
+def drop_unreadable(tx: Tx, vault: Vault) -> int:
+    """Delete the webhooks whose secrets no key opens any more; how many there were."""
+    lost = [record for record in webhooks.every(tx) if not _is_readable(record, vault)]
+    for record in lost:
+        webhooks.delete(tx, record)
+    return len(lost)
+
+
+def _is_readable(record: WebhookRecord, vault: Vault) -> bool:
+    try:
+        for _, sealed, place in _sealed(record):
+            vault.open(sealed, place)
+    except StoreError:
+        return False
+    return True
+
+
+def _sealed(record: WebhookRecord) -> Iterator[tuple[SecretColumn, bytes, str]]:
+    """The secrets that a receiver has in the store: column, what is in it, its place."""
+    for column in COLUMNS:
+        sealed: bytes | None = getattr(record, column)
+        if sealed is not None:
+            yield column, sealed, place_of(record.id, column)

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+WEBHOOKS_MAX: Final = 100
+"""As many as the API may make, and as many as the configuration may name."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how secrets begin
 SECRET_BYTES: Final = 32
 GIVEN_SECRET_BYTES: Final = range(24, 65)

@@ -1,6 +1,7 @@
 """What goes out to others: webhooks, usage to an upstream, and what is fetched for a request."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import ip_network
 from typing import Annotated, ClassVar, Final
 
 import msgspec
@@ -9,10 +10,15 @@ from msgspec import Meta
 from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.errors import AddressRefusedError
 from ringside_proxy.domain.outgoing import SubscribedType
-from ringside_proxy.domain.webhooks import SECRET_PREFIX, is_well_formed
+from ringside_proxy.domain.webhooks import SECRET_PREFIX, WEBHOOKS_MAX, is_well_formed
 from ringside_proxy.settings.field_types import HOUR_S, Address, TimeoutS
 from ringside_proxy.settings.problems import Problem, shown
 from ringside_proxy.settings.values import Secret
+
+UPSTREAM_RULES: Final = AddressRules(
+    "upstream.url", networks=(ip_network("0.0.0.0/0"), ip_network("::/0"))
+)
+"""Where the upstream may be: the owner of the proxy named it."""
 
 NO_LIBRARY_TAKES_IT: Final = Problem(
     "secret",
@@ -96,7 +102,7 @@ class WebhookSettings(
         yield from faults
         if not faults:
             rules = AddressRules.of("webhooks.allow_private", self.allow_private)
-            yield from _url_faults(rules, [endpoint.url for endpoint in self.endpoints])
+            yield from _endpoint_faults(rules, [endpoint.url for endpoint in self.endpoints])
 
 
 class UpstreamSettings(
@@ -120,9 +126,11 @@ class UpstreamSettings(
     ] = 5.0
 
     def faults(self) -> Iterator[Problem]:
-        """A receiver without a secret, or with one that no library takes."""
+        """A receiver without a secret, or with one that no library takes; a URL that is not sent to."""
         if self.url is not None and not self.secret:
             yield Problem("secret", "is missing", "write the secret that signs what is reported")
+        if self.url is not None:
+            yield from _url_faults(UPSTREAM_RULES, self.url, "url", may_be_plain=True)
         yield from _secret_faults(self.secret or "")
 
 
@@ -131,16 +139,27 @@ def _secret_faults(secret: str) -> Iterator[Problem]:
         yield NO_LIBRARY_TAKES_IT
 
 
-def _url_faults(rules: AddressRules, urls: Sequence[str]) -> Iterator[Problem]:
+def _endpoint_faults(rules: AddressRules, urls: Sequence[str]) -> Iterator[Problem]:
     for index, url in enumerate(urls):
+        path = f"endpoints[{index}].url"
         if url in urls[:index]:
-            yield Problem(f"endpoints[{index}].url", "is there twice", "join their events")
-        try:
-            rules.check_url(url)
-        except AddressRefusedError as error:
-            what = f"is refused: {error.message.partition('. ')[0].rstrip('.')}"
-            remedy = "use a public https address, or list its host under webhooks.allow_private"
-            yield Problem(f"endpoints[{index}].url", what, remedy)
+            yield Problem(path, "is there twice", "join their events")
+        yield from _url_faults(rules, url, path)
+    if len(urls) > WEBHOOKS_MAX:
+        yield Problem("endpoints", f"are {len(urls)}", f"name at most {WEBHOOKS_MAX}")
+
+
+def _url_faults(
+    rules: AddressRules, url: str, path: str, *, may_be_plain: bool = False
+) -> Iterator[Problem]:
+    try:
+        rules.check_url(url, may_be_plain=may_be_plain)
+    except AddressRefusedError as error:
+        what = f"is refused: {error.message.partition('. ')[0].rstrip('.')}"
+        remedy = "use a public https address"
+        if rules is not UPSTREAM_RULES:
+            remedy += f", or list its host under {rules.setting}"
+        yield Problem(path, what, remedy)
 
 
 def address_faults(allow_private: Iterable[str]) -> Iterator[Problem]:

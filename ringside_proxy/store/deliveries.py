@@ -21,7 +21,7 @@ from ringside_proxy.domain.deliveries import (
 from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.outgoing import EventType
-from ringside_proxy.store import webhooks
+from ringside_proxy.store import ledger_clock, webhooks
 from ringside_proxy.store.paging import PagedTable
 from ringside_proxy.store.tx import Row, Tx
 from ringside_proxy.store.webhooks import WebhookRecord
@@ -283,9 +283,9 @@ def replay(
 def grant_one_more(tx: Tx) -> bool:
     """Have some of what is past its window tried once more; whether there was any.
 
-    For the start: it was we who were away.
+    For the start: it was we who were away, unless it is the clock that is wrong.
     """
-    return bool(tx.run(GRANT_ONE_MORE, tx.now_ms - WINDOW_MS))
+    return ledger_clock.is_believed(tx) and bool(tx.run(GRANT_ONE_MORE, tx.now_ms - WINDOW_MS))
 
 
 def abandon(tx: Tx) -> bool:

@@ -24,7 +24,7 @@ from ringside_proxy.domain.deliveries import (
     is_failing,
     retry_at_ms,
 )
-from ringside_proxy.store import deliveries, events, webhooks
+from ringside_proxy.store import deliveries, events, ledger_clock, webhooks
 from ringside_proxy.store.deliveries import DeliveryRecord, record_of
 from ringside_proxy.store.events import EventRecord
 from ringside_proxy.store.tx import NEVER_MS, Tx
@@ -88,8 +88,12 @@ class Outcome(msgspec.Struct, frozen=True):
 def claim(tx: Tx, busy: Mapping[int, int], lease: str) -> Due:
     """Take what is due: of each receiver as much as it may have at work beside what is `busy`.
 
-    What nobody brought an end to while its lease ran is due again.
+    What nobody brought an end to while its lease ran is due again. While the clock is not believed
+    nothing is taken: windows would pass that have hardly begun, and no receiver would accept a
+    signature of that time.
     """
+    if not ledger_clock.is_believed(tx):
+        return Due([], None)
     release(tx, every=False)
     receivers = tx.all(RECEIVERS)
     failing = {seq for seq, failures in receivers if is_failing(failures)}

@@ -65,7 +65,8 @@ class Vault:
             raise StoreError(
                 f"The store holds a secret ({place}) sealed with the key {named.hex()}, which is "
                 "neither in RINGSIDE_MASTER_KEYS nor in the key file beside the store. Add that "
-                "key, or put the key file back."
+                "key, or put the key file back. If it is lost, 'ringside rotate-keys "
+                "--drop-unreadable' deletes what it sealed."
             )
         secret = _decrypt(key, rest[:NONCE_BYTES], rest[NONCE_BYTES:], place.encode())
         if secret is None:

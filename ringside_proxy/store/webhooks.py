@@ -10,9 +10,9 @@ import msgspec
 
 from ringside_proxy.domain.deliveries import is_given_up
 from ringside_proxy.domain.errors import InvalidRequestError, NotFoundError
+from ringside_proxy.domain.webhooks import WEBHOOKS_MAX
 from ringside_proxy.store.tx import Row, Tx
 
-WEBHOOKS_MAX: Final = 100
 EVERYTHING: Final = "*"
 
 COLUMNS: Final = (
@@ -26,7 +26,7 @@ INSERT: Final = (
 )
 EVERY: Final = f"SELECT {COLUMNS} FROM webhooks ORDER BY seq DESC"  # noqa: S608 - fixed fragments
 GET: Final = f"SELECT {COLUMNS} FROM webhooks WHERE id = ?"  # noqa: S608 - fixed fragments
-COUNT: Final = "SELECT count(*) FROM webhooks WHERE deleted_ms IS NULL"
+COUNT: Final = "SELECT count(*) FROM webhooks WHERE source = 'api' AND deleted_ms IS NULL"
 UPDATE: Final = (
     "UPDATE webhooks SET url = ?, events = ?, description = ?, metadata = ?, secret = ?, "
     "secret_hint = ?, old_secret = ?, old_secret_until_ms = ?, is_enabled = ?, "
@@ -116,9 +116,9 @@ def insert(
     description: str | None = None,
     metadata: dict[str, str] | None = None,
 ) -> WebhookRecord:
-    """Add a receiver. Raises InvalidRequestError if there are too many."""
+    """Add a receiver. Raises InvalidRequestError if the API has made too many."""
     row = tx.one(COUNT)
-    if row is not None and row[0] >= WEBHOOKS_MAX:
+    if source == "api" and row is not None and row[0] >= WEBHOOKS_MAX:
         raise InvalidRequestError(
             f"There are {WEBHOOKS_MAX} webhooks already, the most there can be. Delete one first.",
             code="too_many_webhooks",

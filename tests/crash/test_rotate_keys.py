@@ -79,6 +79,19 @@ async def test_start_without_the_key_says_so(home: Home) -> None:
     assert await can_open(home, RINGSIDE_MASTER_KEYS=OLD)
 
 
+async def test_webhooks_of_a_lost_key_can_be_given_up(home: Home) -> None:
+    """They are deleted, on request alone, and the proxy starts again."""
+    await make_webhook(home, RINGSIDE_MASTER_KEYS=OLD)
+    command = ("rotate-keys", "-c", str(home.config))
+
+    refused = await home.run(*command, RINGSIDE_MASTER_KEYS=NEW)
+    dropped = await home.run(*command, "--drop-unreadable", RINGSIDE_MASTER_KEYS=NEW)
+
+    assert (refused.code, "--drop-unreadable" in refused.err) == (1, True)
+    assert (dropped.code, dropped.out.startswith("1 webhooks were deleted")) == (0, True)
+    assert await can_open(home, RINGSIDE_MASTER_KEYS=NEW)
+
+
 async def test_keys_are_not_exchanged_under_a_running_proxy(home: Home) -> None:
     """It would go on with the old one; the command says what to do."""
     async with home.serving():

@@ -9,7 +9,7 @@ import pytest
 from ringside_proxy.delivery.housekeeping import Housekeeping
 from ringside_proxy.domain.deliveries import Reply
 from ringside_proxy.domain.errors import StorageFullError
-from ringside_proxy.store import webhooks
+from ringside_proxy.store import ledger_clock, webhooks
 from tests.delivery.rig import REFUSED, Rig
 
 DAY_S: Final = 24 * 3600
@@ -115,6 +115,19 @@ async def test_what_is_old_goes_with_its_events(rig, keeper):
         kept.append((await count(rig, "deliveries"), await count(rig, "events")))
 
     assert kept == [(1, 1), (1, 1), (0, 1), (0, 0)]
+
+
+async def test_by_a_clock_that_is_not_believed_nothing_is_old(rig, keeper):
+    """Else a jump of months would empty the outbox."""
+    await rig.webhook()
+    await rig.db.write(ledger_clock.see)
+    await rig.emit()
+    await rig.turn()
+    rig.clock.advance(100 * DAY_S)
+
+    await keeper.turn()
+
+    assert (await count(rig, "deliveries"), await count(rig, "events")) == (1, 1)
 
 
 async def test_deleted_receiver_leaves_nothing(rig, keeper):

@@ -186,6 +186,35 @@ BAD = [
         'did you mean "run.completed"?',
     ),
     (
+        "webhooks: [{url: 'https://x', secret: s}, {url: 'https://x', secret: t}]",
+        "webhooks.endpoints[1].url: is there twice; join their events",
+    ),
+    (
+        "webhooks: [{url: 'http://127.0.0.1:9000/', secret: s}]",
+        "webhooks.endpoints[0].url: is refused: The address 127.0.0.1 is not public; use a public "
+        "https address, or list its host under webhooks.allow_private",
+    ),
+    (
+        "webhooks: [{url: 'http://hooks.internal/', secret: s}]",
+        "webhooks.endpoints[0].url: is refused: The URL has to be https: plain http goes to what "
+        "webhooks.allow_private lists alone; use a public https address, or list its host under "
+        "webhooks.allow_private",
+    ),
+    (
+        "webhooks: [{url: 'https://x', secret: whsec_hunter2}]",
+        "webhooks.endpoints[0].secret: begins with whsec_, and what follows is not base64 of 24 to "
+        "64 bytes; write whsec_$(openssl rand -base64 32), or a secret that begins otherwise",
+    ),
+    (
+        "upstream: {url: 'http://billing/usage'}",
+        "upstream.secret: is missing; write the secret that signs what is reported",
+    ),
+    (
+        "upstream: {url: 'https://me:hunter2@billing/', secret: s}",
+        "upstream.url: is refused: The URL may not hold a user name or a password; "
+        "use a public https address",
+    ),
+    (
         "prices: {gpt-4o: {}}",
         f'prices.gpt-4o: "gpt-4o" is not allowed; {MODEL}',
     ),
@@ -448,6 +477,43 @@ def test_every_key_is_in_effect(load_text):
     )
 
     assert settings.not_in_effect == ()
+
+
+def test_at_most_a_hundred_webhooks_are_named(load_text):
+    """Each event is looked at for each of them."""
+    endpoints = ", ".join(f"{{url: 'https://x/{number}', secret: s}}" for number in range(101))
+
+    with pytest.raises(SettingsError) as refused:
+        load_text(f"webhooks: [{endpoints}]")
+
+    assert str(refused.value) == "webhooks.endpoints: are 101; name at most 100"
+
+
+def test_upstream_may_be_anywhere(load_text):
+    """It is the owner of the proxy who names it."""
+    settings = load_text("upstream: {url: 'http://10.0.0.7:8080/usage', secret: s}")
+
+    assert settings.upstream.url == "http://10.0.0.7:8080/usage"
+
+
+@pytest.mark.parametrize(
+    ("keys", "count"), [("", 0), (f"{'A' * 43}=", 1), (f"{'A' * 43}=, {'B' * 42}A=", 2)]
+)
+def test_master_keys_come_from_the_environment(load_text, keys, count):
+    """The newest first; without any there is none."""
+    settings = load_text("{}", RINGSIDE_MASTER_KEYS=keys)
+
+    assert len(settings.master_keys) == count
+    assert "AAAA" not in repr(settings)
+
+
+def test_master_keys_may_lie_in_a_file(load_text, tmp_path):
+    """As other mounted secrets do."""
+    (tmp_path / "keys").write_text(f"{'A' * 43}=\n")
+
+    settings = load_text("{}", RINGSIDE_MASTER_KEYS=f"file:{tmp_path}/keys")
+
+    assert list(settings.master_keys) == [f"{'A' * 43}="]
 
 
 def loaded_or_refused(path: Path, env: dict[str, str]) -> Settings | SettingsError:

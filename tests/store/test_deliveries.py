@@ -17,7 +17,7 @@ from ringside_proxy.domain.deliveries import (
 )
 from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.lists import ListQuery
-from ringside_proxy.store import deliveries, delivery_claims, events, webhooks
+from ringside_proxy.store import deliveries, delivery_claims, events, ledger_clock, webhooks
 from ringside_proxy.store.deliveries import ATTEMPTS_KEPT
 from ringside_proxy.store.delivery_claims import LEASE_MS
 
@@ -318,6 +318,24 @@ def test_window_that_passed_while_we_were_away_has_one_more_try(store):
 
     assert finish(store, claimed, REFUSED).state == "dead"
     assert not store.write(deliveries.grant_one_more)
+
+
+def test_clock_that_is_not_believed_ends_nothing(store):
+    """A jump of months is no reason to give up what has hardly begun."""
+    receiver(store)
+    store.write(ledger_clock.see)
+    emit(store)
+    [tried] = claim(store).claims
+    finish(store, tried, REFUSED)
+    right_ms = store.now_ms
+    store.now_ms += 100 * DAY_MS
+    before = store.dump()
+
+    assert claim(store) == delivery_claims.Due([], None)
+    assert not store.write(deliveries.grant_one_more)
+    assert store.dump() == before
+    store.now_ms = right_ms + 10_000
+    assert len(claim(store).claims) == 1
 
 
 @pytest.mark.parametrize(("reply", "ends"), [(OK, "delivered"), (REFUSED, "dead")])

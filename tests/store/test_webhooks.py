@@ -4,8 +4,9 @@ import pytest
 
 from ringside_proxy.domain.deliveries import HOUR_MS
 from ringside_proxy.domain.errors import InvalidRequestError, NotFoundError
+from ringside_proxy.domain.webhooks import WEBHOOKS_MAX
 from ringside_proxy.store import deliveries, events, webhooks
-from ringside_proxy.store.webhooks import WEBHOOKS_MAX, ConfiguredWebhook
+from ringside_proxy.store.webhooks import ConfiguredWebhook
 
 
 def add(store, *types, name=None):
@@ -150,7 +151,7 @@ def test_deleted_receiver_is_gone_with_what_was_meant_for_it(store):
 
 
 def test_there_is_a_limit(store):
-    """Each event is looked at for each of them."""
+    """Each event is looked at for each of them; the configuration has one of its own."""
     for _ in range(WEBHOOKS_MAX):
         add(store)
 
@@ -158,6 +159,8 @@ def test_there_is_a_limit(store):
         add(store)
 
     assert refused.value.code == "too_many_webhooks"
+    store.write(webhooks.configure, [configured("wh_a")])
+    assert len(store.write(webhooks.every)) == WEBHOOKS_MAX + 1
 
 
 def test_configuration_makes_its_receivers_and_removes_them(store):
