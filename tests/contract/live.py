@@ -53,6 +53,7 @@ MODEL_VARIABLE: Final = "RINGSIDE_LIVE_MODEL_{}"
 CASE_S_MAX: Final = 180.0
 OWN: Final = """\
 server: {{port: 0}}
+models: {{refresh: null}}
 admin: {{port: 0}}
 store: {{url: "sqlite:///{store}"}}
 auth: {{tokens: [{{name: app, token: {token}}}]}}
