@@ -42,9 +42,18 @@ BELONGS_TO: Final = {
 """Keys that one provider alone has."""
 
 
-def load(path: Path | None, env: Mapping[str, str]) -> Settings:
-    """The settings of a file, or the built-in ones. Raises SettingsError."""
-    document = parse(_content(path)) if path is not None else {}
+def load(
+    path: Path | None, env: Mapping[str, str], *, refuses_nothing_written: bool = False
+) -> Settings:
+    """The settings of a file, or the built-in ones. Raises SettingsError.
+
+    `refuses_nothing_written`: an empty file is a problem. What counts is what was read: a writer
+    may have emptied the file just before.
+    """
+    content = _content(path) if path is not None else b""
+    if refuses_nothing_written and not content:
+        raise SettingsError([Problem(str(path), "is empty", "write {} for the defaults")])
+    document = parse(content)
     decoder = Decoder(env)
     # A section has defaults for all keys, so that the file as a whole cannot be UNSET.
     given = cast("ConfigFile", decoder.section(lay_over(document, env), ConfigFile))

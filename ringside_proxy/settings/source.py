@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from ringside_proxy.settings.load import load, secret_files
-from ringside_proxy.settings.problems import Problem, SettingsError
+from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import Settings
 
 Signature: TypeAlias = tuple[tuple[int, int, int] | None, ...]
@@ -36,9 +36,7 @@ class ConfigSource:
         what an editor leaves for a moment, or an accident: it is refused.
         """
         self._note_secrets()
-        if self.path.is_file() and not self.path.stat().st_size:
-            raise SettingsError([Problem(str(self.path), "is empty", "write {} for the defaults")])
-        return load(self.path, self._env)
+        return load(self.path, self._env, refuses_nothing_written=True)
 
     @property
     def files(self) -> tuple[Path, ...]:

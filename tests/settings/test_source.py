@@ -1,5 +1,6 @@
 """The file that a running proxy's configuration comes from."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,12 @@ def test_an_emptied_file_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsError, match="is empty; write"):
         source.load()
+
+
+def test_nothing_read_is_refused_whatever_the_size_was() -> None:
+    """What counts is what was read: a writer can empty the file after any other look at it."""
+    with pytest.raises(SettingsError, match="is empty; write"):
+        ConfigSource(Path(os.devnull), {}).load()
 
 
 def test_signature_follows_content_and_symlinks(tmp_path: Path) -> None:
