@@ -347,7 +347,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float:
 
 
 def use_every_metric(metrics: Metrics) -> None:
-    metrics.request_done("/v1/threads/{thread_id}", "GET", 200, 0.004)
+    metrics.request_done("/v1/threads/{thread_id}", "GET", 200, 0.004, 0.003)
     metrics.error_answered("conversation_locked")
     metrics.run_finished("completed")
     metrics.run_lock_conflicts_total.inc()
@@ -368,6 +368,7 @@ def test_what_happens_is_counted() -> None:
     call = {"provider": "openai", "model": "gpt-4o-mini"}
     assert sample(metrics, "requests_total", route=route, method="GET", code="200") == 1
     assert sample(metrics, "request_duration_seconds_sum", route=route) == 0.004
+    assert sample(metrics, "overhead_seconds_sum", route=route) == pytest.approx(0.001)
     assert sample(metrics, "errors_total", code="conversation_locked") == 1
     assert sample(metrics, "runs_total", status="completed") == 1
     assert sample(metrics, "run_lock_conflicts_total") == 1
@@ -445,7 +446,7 @@ def test_made_up_methods_are_other() -> None:
     """A caller's own HTTP method is no label value."""
     metrics = Metrics("1")
 
-    metrics.request_done("other", "BREW", 405, 0.001)
+    metrics.request_done("other", "BREW", 405, 0.001, 0)
 
     assert sample(metrics, "requests_total", route="other", method="other", code="405") == 1
 

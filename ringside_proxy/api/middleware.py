@@ -24,6 +24,7 @@ from ringside_proxy.api.routes import Route
 from ringside_proxy.domain.errors import OverloadedError, RingsideError
 from ringside_proxy.services.tokens import require_developer
 from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.waits import WAIT, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +64,8 @@ def measured(traffic: Traffic) -> Middleware:
         request[SNAPSHOT] = called.live_config.snapshot
         started_s = called.monotonic_s()
         request[PROCESSING_STARTED] = started_s
+        wait = Wait()
+        WAIT.set(wait)
         status = CLIENT_CLOSED_REQUEST
         with traffic:
             try:
@@ -74,16 +77,16 @@ def measured(traffic: Traffic) -> Middleware:
                 response = error_response(error)
                 status = response.status
             finally:
-                _note(request, status, called.monotonic_s() - started_s)
+                _note(request, status, called.monotonic_s() - started_s, wait.seconds)
         return response
 
     return middleware
 
 
-def _note(request: web.Request, status: int, duration_s: float) -> None:
+def _note(request: web.Request, status: int, duration_s: float, waited_s: float) -> None:
     resource = request.match_info.route.resource
     route = "other" if resource is None else resource.canonical
-    services(request).metrics.request_done(route, request.method, status, duration_s)
+    services(request).metrics.request_done(route, request.method, status, duration_s, waited_s)
     if logger.isEnabledFor(logging.INFO):
         logger.info(
             "request",

@@ -40,6 +40,7 @@ from ringside_proxy.providers.retries import RetryBudget, Uniform, retry_delay_s
 from ringside_proxy.providers.types import HTTPRequest, StreamDecoder
 from ringside_proxy.providers.usage import known_tier, token_usage
 from ringside_proxy.system import Clock
+from ringside_proxy.telemetry.waits import waited
 
 __all__ = ["Observe", "ProviderClient", "Reply", "Target", "Timeouts"]
 
@@ -256,6 +257,7 @@ class ProviderClient:
                 self._on_retry(target.provider, error.code or type(error).__name__)
                 failures.append(error)
             await self._sleep(delay_s)
+            waited(delay_s)
 
     async def _let_through(
         self,

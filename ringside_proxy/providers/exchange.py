@@ -25,6 +25,7 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.providers.errors import error_from_reply, redact
 from ringside_proxy.providers.types import Epilogue, HTTPRequest, StreamDecoder
 from ringside_proxy.system import Clock
+from ringside_proxy.telemetry.waits import waited
 
 STREAM_BYTES_MAX: Final = 64 * 1024 * 1024
 ERROR_BODY_BYTES_MAX: Final = 64 * 1024
@@ -149,6 +150,7 @@ class Attempt:
         self._clock = clock
         self._observe = observe
         self._began_s = clock.monotonic_s()
+        self._ended_s: float | None = None
 
     @contextmanager
     def guard(self) -> Iterator[None]:
@@ -168,10 +170,16 @@ class Attempt:
         if self.first_byte_s is None:
             self.first_byte_s = self._clock.monotonic_s() - self._began_s
 
+    def mark_last_byte(self) -> None:
+        """The answer is here, whole or broken off: nobody waits for its provider any more."""
+        self._ended_s = self._clock.monotonic_s()
+
     def end(self) -> None:
         """Reports the outcome."""
         if self._observe:
-            duration_s = self._clock.monotonic_s() - self._began_s
+            now_s = self._clock.monotonic_s()
+            duration_s = now_s - self._began_s
+            waited((now_s if self._ended_s is None else self._ended_s) - self._began_s)
             target = self.target
             self._observe(
                 target.provider, target.model, self.outcome, self.first_byte_s, duration_s
@@ -329,6 +337,7 @@ class Exchange(Generic[T]):
     def _end(self, broken: Exception | None) -> list[T]:
         """What the decoder has left. An answer that is whole stays so if the connection breaks."""
         self._is_over = True
+        self._attempt.mark_last_byte()
         try:
             items = self._decoder.close()
         except ProviderBadReplyError:

@@ -38,6 +38,7 @@ from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.waits import WAIT, waited
 
 logger = logging.getLogger(__name__)
 
@@ -193,6 +194,8 @@ class LiveRuns:
 
     async def _work(self, live: LiveRun) -> None:
         """Start, generate, finish. Runs to the end whatever happens in between."""
+        if live.channel is None:
+            WAIT.set(None)  # the request that began it waits for nothing of this
         try:
             await self._start_and_generate(live)
         except Exception:
@@ -239,7 +242,10 @@ class LiveRuns:
         async def wait() -> None:
             await live.turn.wait()
 
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         await live.until_stopped(wait)
+        waited(loop.time() - began_s)
         if live.stop_reason is None:
             return True
         if live.stop_reason is not StopReason.SHUTDOWN or live.channel is not None:

@@ -212,6 +212,7 @@ REQUEST_BUCKETS_S: Final = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0),
 )
+OVERHEAD_BUCKETS_S: Final = tuple(0.00025 * 2**k for k in range(16))  # 0.25 ms … 8.2 s
 OPERATION_BUCKETS_S: Final = tuple(0.01 * 2**k for k in range(14))  # 10 ms … 81.92 s
 TOKEN_BUCKETS: Final = tuple(float(4**k) for k in range(14))  # 1 … 67,108,864
 COMMIT_BUCKETS_S: Final = tuple(0.0001 * 2**k for k in range(14))  # 0.1 ms … 0.82 s
@@ -246,11 +247,14 @@ class Metrics:
         build = Info("build", "The running version", namespace=NAMESPACE, registry=self._registry)
         build.info({"version": version})
 
-    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+    def request_done(
+        self, route: str, method: str, status: int, duration_s: float, waited_s: float
+    ) -> None:
         """A request was answered. `route` is the route table's pattern, or `other`."""
         known = method if method in HTTP_METHODS else OTHER
         self._requests.of(route, known, str(status)).inc()
         self._request_seconds.of(route).observe(duration_s)
+        self._overhead_seconds.of(route).observe(max(0.0, duration_s - waited_s))
 
     def error_answered(self, code: str | None) -> None:
         """A request was answered with an error of this machine code."""
@@ -326,6 +330,15 @@ class Metrics:
                 "From a request's head to its last byte",
                 ("route",),
                 buckets=REQUEST_BUCKETS_S,
+            ),
+            open_index=0,
+        )
+        self._overhead_seconds = Family(
+            histogram(
+                "overhead_seconds",
+                "The part of a request's time in which no provider was waited for",
+                ("route",),
+                buckets=OVERHEAD_BUCKETS_S,
             ),
             open_index=0,
         )

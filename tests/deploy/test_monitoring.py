@@ -27,11 +27,6 @@ SAMPLES: Final = {"counter": ("_total",), "gauge": ("",), "histogram": SUFFIXES,
 SCRAPED: Final = {"instance", "job", "le"}
 """Labels that Prometheus and its histograms add."""
 
-PENDING: Final = {
-    "ringside_overhead_seconds",
-}
-"""Shown already, and declared with the feature that they tell of. Each goes when it has come."""
-
 
 def alerts() -> list[dict[str, Any]]:
     """Every alert rule."""
@@ -61,34 +56,20 @@ def declared() -> dict[str, set[str]]:
     return found
 
 
-def base(name: str, known: dict[str, set[str]]) -> str:
-    """A sample's metric."""
-    for suffix in SUFFIXES:
-        if name.endswith(suffix) and name not in known and name.removesuffix(suffix) in PENDING:
-            return name.removesuffix(suffix)
-    return name
-
-
 def faults(expr: str) -> list[str]:
     """The metrics and labels of an expression that do not exist."""
     known = declared()
     wrong = []
     labels: set[str] = set()
-    is_pending = False
     for name, selectors in SERIES.findall(expr):
-        metric = base(name, known)
-        if metric in known:
-            labels |= known[metric]
+        if name in known:
+            labels |= known[name]
             given = set(re.findall(r"(\w+)\s*[!=]~?", selectors))
-            wrong += [f"{name}: {label}" for label in given - known[metric] - SCRAPED]
-        elif metric in PENDING:
-            is_pending = True
+            wrong += [f"{name}: {label}" for label in given - known[name] - SCRAPED]
         else:
             wrong.append(name)
-    if not is_pending:
-        grouped = {label.strip() for by in OPERAND.findall(expr) for label in by.split(",")}
-        wrong += [f"by {label}" for label in grouped - labels - SCRAPED]
-    return wrong
+    grouped = {label.strip() for by in OPERAND.findall(expr) for label in by.split(",")}
+    return wrong + [f"by {label}" for label in grouped - labels - SCRAPED]
 
 
 @pytest.mark.parametrize("alert", alerts(), ids=lambda rule: rule["alert"])
@@ -120,16 +101,9 @@ def test_names_check_catches(expr: str, wrong: list[str]) -> None:
     assert faults(expr) == wrong
 
 
-def test_pending_metrics_are_shown() -> None:
-    """The list of what is still to come holds nothing that nobody asks for."""
-    used = " ".join([rule["expr"] for rule in alerts()] + [expr for _, expr in targets()])
-
-    assert [name for name in PENDING if name not in used] == []
-
-
 def test_every_metric_of_the_store_and_the_providers_is_shown() -> None:
     """The dashboard leaves nothing out that an operator would look for."""
-    used = {base(name, declared()) for _, expr in targets() for name in NAME.findall(expr)}
+    used = {name for _, expr in targets() for name in NAME.findall(expr)}
     families = {re.sub(r"_(bucket|sum|count)$", "", name) for name in declared()}
     shown = {re.sub(r"_(bucket|sum|count)$", "", name) for name in used}
     looked_for = {
