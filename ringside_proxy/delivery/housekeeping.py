@@ -18,12 +18,11 @@ MEASURED_EVERY_S: Final = 5.0
 TIDIED_EVERY_S: Final = 900.0
 
 PORTIONS: Final[tuple[Callable[[Tx], bool], ...]] = (
-    deliveries.abandon,
     webhooks.purge,
     deliveries.forget,
     events.forget,
 )
-"""Each removes or changes at most 500 rows, and says whether there may be more."""
+"""Each removes at most 500 rows, and says whether there may be more."""
 
 
 class Housekeeping:
@@ -80,6 +79,8 @@ class Housekeeping:
         """Do all that is to be done. By a clock that is not believed nothing is old."""
         if not self._db.get(ledger_clock.is_believed):
             return
+        while abandoned := await self._db.write(deliveries.abandon):
+            self._metrics.webhooks_abandoned(abandoned)
         for portion in PORTIONS:
             while await self._db.write(portion):
                 pass

@@ -4,9 +4,12 @@ Thin on purpose: ids, states, usage and cost; no prompt and no answer.
 """
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
+
+DATA_BYTES_MAX: Final = 19_000
+"""With its envelope an event stays below 20 kB: receivers bound what they read."""
 
 SubscribedType = Literal[
     "*",
@@ -50,7 +53,10 @@ class BudgetEventData(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunEventData(msgspec.Struct, frozen=True, kw_only=True):
-    """`run.…`: how a run stands. `reason` says why it is not completed."""
+    """`run.…`: how a run stands. `reason` says why it is not completed.
+
+    Of `metadata` it has what there is room for: see `event_data`.
+    """
 
     run_id: str
     thread_id: str
@@ -83,6 +89,25 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _encode = msgspec.json.Encoder().encode
+
+
+def event_data(data: Any) -> bytes:
+    """What an event tells, as it is stored: at most DATA_BYTES_MAX.
+
+    A run's metadata may be longer than that. Its pairs are taken in their order, as long as each
+    has room; the run itself has all of them.
+    """
+    encoded = _encode(data)
+    if len(encoded) <= DATA_BYTES_MAX or not isinstance(data, RunEventData):
+        return encoded
+    kept: dict[str, str] = {}
+    room = DATA_BYTES_MAX - len(_encode(msgspec.structs.replace(data, metadata=kept)))
+    for key, value in data.metadata.items():
+        size = len(_encode({key: value}))
+        if size <= room:
+            kept[key] = value
+            room -= size
+    return _encode(msgspec.structs.replace(data, metadata=kept))
 
 
 def event_body(

@@ -288,15 +288,15 @@ def grant_one_more(tx: Tx) -> bool:
     return ledger_clock.is_believed(tx) and bool(tx.run(GRANT_ONE_MORE, tx.now_ms - WINDOW_MS))
 
 
-def abandon(tx: Tx) -> bool:
-    """Give up some of what waits for receivers that were disabled; whether there was any.
+def abandon(tx: Tx) -> int:
+    """Give up some of what waits for receivers that were disabled; how much, 0 if nothing did.
 
     It can be replayed once the receiver is enabled again.
     """
     rows = tx.all(OF_DISABLED)
     for row in rows:
         move(tx, record_of(row), E.ABANDON)
-    return bool(rows)
+    return len(rows)
 
 
 def forget(tx: Tx) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ringside_proxy.domain.deliveries import HOUR_MS
-from ringside_proxy.domain.outgoing import EventType
+from ringside_proxy.domain.outgoing import EventType, event_data
 from ringside_proxy.store import deliveries
 from ringside_proxy.store.tx import Row, Tx
 
@@ -29,8 +29,6 @@ FORGET: Final = (
     "AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq) LIMIT 500)"
 )
 AFTER: Final = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT ?"  # noqa: S608 - fixed fragments
-
-_encode = msgspec.json.Encoder().encode
 
 
 class EventRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +54,7 @@ def emit(tx: Tx, event_type: EventType, data: Any, *, once_key: str | None = Non
 
 def note(tx: Tx, event_type: EventType, data: Any, *, once_key: str | None = None) -> int | None:
     """Note an event without telling anybody; its `seq`, or None if it was noted before."""
-    row = tx.one(INSERT, tx.new_id("evt"), event_type, tx.now_ms, _encode(data), once_key)
+    row = tx.one(INSERT, tx.new_id("evt"), event_type, tx.now_ms, event_data(data), once_key)
     return None if row is None else row[0]
 
 

@@ -308,6 +308,10 @@ class Metrics:
         """An attempt at a webhook ended; `failed`: a repeated one, it had been delivered before."""
         self._webhooks.of(outcome).inc()
 
+    def webhooks_abandoned(self, count: int) -> None:
+        """So many deliveries are tried no more, because their receiver was disabled."""
+        self._webhooks.of("abandoned").inc(count)
+
     def store_committed(self, transactions: int, duration_s: float) -> None:
         """The writer made a batch durable. May be called from its thread."""
         self.store_tx_total.inc(transactions)
@@ -460,7 +464,12 @@ class Metrics:
     def _declare_delivery(self) -> None:
         counter, gauge = self._counter, self._gauge
         self._webhooks = Family(
-            counter("webhook_deliveries_total", "Attempts at webhooks", ("outcome",)), open_index=0
+            counter(
+                "webhook_deliveries_total",
+                "Attempts at webhooks; `abandoned`: deliveries to one that was disabled",
+                ("outcome",),
+            ),
+            open_index=0,
         )
         self.webhook_backlog = gauge("webhook_backlog", "Deliveries that are not over")
         self.webhook_oldest_seconds = gauge(

@@ -1,6 +1,7 @@
 """Housekeeping: what is old goes, what cannot be sent is given up, what waits is measured."""
 
 import asyncio
+import re
 from functools import partial
 from typing import Final
 
@@ -43,6 +44,12 @@ class Keeper:
         lines = self.rig.metrics.render().decode().splitlines()
         [value] = [line.split()[1] for line in lines if line.startswith(f"ringside_{name} ")]
         return float(value)
+
+    def outcomes(self):
+        """What became of attempts and deliveries, how often."""
+        page = self.rig.metrics.render().decode()
+        found = re.findall(r'webhook_deliveries_total{outcome="(\w+)"} (\S+)', page)
+        return {outcome: float(times) for outcome, times in found}
 
 
 @pytest.fixture
@@ -101,6 +108,7 @@ async def test_disabled_receiver_s_deliveries_are_given_up_at_once(rig, keeper):
     await keeper.turn()
 
     assert keeper.metric("webhook_backlog") == 0
+    assert keeper.outcomes() == {"dead": 4, "abandoned": 6}
 
 
 async def test_what_is_old_goes_with_its_events(rig, keeper):
