@@ -33,9 +33,6 @@ EXIT_DAMAGED: Final = 3
 
 T = TypeVar("T")
 
-GC_ALLOCATIONS: Final = 50_000
-"""Containers that are made between two looks at the youngest generation; Python's own is 700."""
-
 UMASK: Final = 0o077
 LIFETIME: Final = re.compile(r"([0-9]{1,9})([smhd])")
 LIFETIME_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
@@ -226,12 +223,9 @@ async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) 
 
 
 def _settle_garbage() -> None:
-    """Never look again at what lives as long as the process; and at the rest less often, because a
-    request leaves hardly any cycles.
-    """
+    """Never look again at what lives as long as the process."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_ALLOCATIONS)
 
 
 def _check(args: argparse.Namespace) -> int:

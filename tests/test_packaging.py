@@ -72,7 +72,7 @@ def test_wheel_describes_itself(wheel: zipfile.ZipFile) -> None:
 
     assert f"\nVersion: {ringside_proxy.__version__}\n" in metadata
     assert "\nLicense-Expression: Apache-2.0\n" in metadata
-    assert "ringside = ringside_proxy.cli:main" in commands
+    assert "ringside = ringside_proxy.__main__:main" in commands
     assert b"Apache License" in wheel.read(f"{papers}/licenses/LICENSE")
 
 
