@@ -152,19 +152,21 @@ class LiveRuns:
         request_id: str | None = None,
         reservation: Reservation | None = None,
     ) -> LiveRun:
-        """Begin the run's model work in a task of its own, at once or when it has its turn."""
+        """Begin the run's model work in a task of its own, at once or when it has its turn.
+
+        Should anything raise, it was not begun.
+        """
         call = call_of_run(run, route, request_id)
         meter = self._books.meter(snapshot, route, call, reservation=reservation)
         live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
-        self._live[run.id] = live
-        self.idle.clear()
         live.dropped_params = self._executor.dropped_params(run, route)
         if run.is_waiting:
             meter.end()  # nobody shall be kept from asking by a call that waits
-            self._look_for_turn(live)
         else:
             live.turn.set()
         live.task = asyncio.create_task(self._work(live), name=run.id)
+        self._live[run.id] = live
+        self.idle.clear()
         return live
 
     def give_turns(self, run_ids: Iterable[str]) -> None:
@@ -236,6 +238,8 @@ class LiveRuns:
         On the way down a run that nobody streams is left as it is: its turn comes after the next
         start.
         """
+        if not live.turn.is_set():
+            self._look_for_turn(live)
         if live.turn.is_set():
             return True
 

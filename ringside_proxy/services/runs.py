@@ -15,10 +15,15 @@ from ringside_proxy.domain.ledger import WORTH_ASKING_TOKENS
 from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services import threads as thread_service
-from ringside_proxy.services.live_runs import LiveRun, LiveRuns, StopReason
+from ringside_proxy.services.live_runs import (
+    SOMETHING_WENT_WRONG,
+    LiveRun,
+    LiveRuns,
+    StopReason,
+)
 from ringside_proxy.services.metering import call_of, terms_of
 from ringside_proxy.services.model_routing import Route
-from ringside_proxy.services.rate_limits import Admission
+from ringside_proxy.services.rate_limits import Admission, Reservation
 from ringside_proxy.services.run_events import created_events, resumed_events
 from ringside_proxy.services.run_transactions import Ending, NewRun, WhenBusy, finish
 from ringside_proxy.services.shield import Shield
@@ -111,10 +116,10 @@ class Runs:
 
         async def begin() -> BegunRun:
             created = await self._stored(store, caller, snapshot, thread, params)
-            record, run, route = created.thread, created.run, created.route
-            live = self._live_runs.launch(
+            record, run = created.thread, created.run
+            live = await self._launched(
                 run,
-                route,
+                created.route,
                 snapshot,
                 is_streamed=is_streamed,
                 request_id=request_id,
@@ -198,7 +203,7 @@ class Runs:
 
         async def begin() -> BegunRun:
             run, step, route = await self._db.write(apply)
-            live = self._live_runs.launch(
+            live = await self._launched(
                 run,
                 route,
                 snapshot,
@@ -282,8 +287,40 @@ class Runs:
                 ending = Ending(event=RunEvent.FAIL, last_error=failure)
                 gone = await self._db.write(finish, run.id, None, ending)
                 self._live_runs.give_turns(() if gone is None else gone.turns)
-            else:
-                self._live_runs.launch(run, route, snapshot, is_streamed=False)
+                continue
+            try:
+                await self._launched(run, route, snapshot, is_streamed=False)
+            except Exception:
+                logger.exception("run could not go on", extra=fields(run_id=run.id))
+
+    async def _launched(
+        self,
+        run: RunRecord,
+        route: Route,
+        snapshot: Snapshot,
+        *,
+        is_streamed: bool,
+        request_id: str | None = None,
+        reservation: Reservation | None = None,
+    ) -> LiveRun:
+        """The run, at work. If that cannot be, it has failed: stored, it would be queued for nothing."""
+        try:
+            return self._live_runs.launch(
+                run,
+                route,
+                snapshot,
+                is_streamed=is_streamed,
+                request_id=request_id,
+                reservation=reservation,
+            )
+        except Exception:
+            if self._live_runs.find(run.id) is None:
+                if reservation is not None:
+                    reservation.close()
+                failure = Ending(event=RunEvent.FAIL, last_error=SOMETHING_WENT_WRONG)
+                ended = await self._db.write(finish, run.id, None, failure)
+                self._live_runs.give_turns(() if ended is None else ended.turns)
+            raise
 
     async def _stop(self, run_id: str, reason: StopReason, event: RunEvent) -> None:
         live = self._live_runs.find(run_id)
