@@ -17,6 +17,7 @@ from aiohttp.typedefs import Middleware
 from ringside_proxy import __version__
 from ringside_proxy.api import middleware, openapi, openapi_document
 from ringside_proxy.api.context import SERVICES, Services
+from ringside_proxy.api.edge import Runner
 from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
 from ringside_proxy.delivery.lifecycle import Delivery, delivering
 from ringside_proxy.domain.addresses import AddressRules
@@ -424,23 +425,18 @@ def _application(
     app[SERVICES] = services
     app.on_response_prepare.append(middleware.name_answer)
     for route in routes:
-        app.router.add_route(
-            route.method,
-            route.path,
-            middleware.guarded(route),
-            expect_handler=middleware.meet_expectation,
-        )
+        app.router.add_route(route.method, route.path, middleware.guarded(route))
     return app
 
 
 async def _site(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
     """Serve `app`; gives its URL, with the port that was taken."""
-    runner = web.AppRunner(
+    runner = Runner(
         app,
-        access_log=None,
-        handler_cancellation=True,
-        keepalive_timeout=KEEPALIVE_S,
+        app[SERVICES].new_id,
         shutdown_timeout=HANDLERS_S,
+        access_log=None,
+        keepalive_timeout=KEEPALIVE_S,
         max_line_size=LINE_BYTES_MAX,
         max_field_size=LINE_BYTES_MAX,
     )

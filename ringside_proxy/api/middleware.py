@@ -5,7 +5,7 @@ import logging
 import re
 from typing import Final
 
-from aiohttp import HttpVersion11, web
+from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from ringside_proxy.api import rate_limits
@@ -17,6 +17,7 @@ from ringside_proxy.api.context import (
     services,
     snapshot,
 )
+from ringside_proxy.api.edge import OPENAI_VERSION, SERVER
 from ringside_proxy.api.errors import error_response
 from ringside_proxy.api.failures import ERROR_CODE, answer_to
 from ringside_proxy.api.idempotency import KEY_HEADER, once
@@ -31,7 +32,6 @@ logger = logging.getLogger(__name__)
 GIVEN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 REQUESTS_AT_ONCE_MAX: Final = 2_000
 CLIENT_CLOSED_REQUEST: Final = 499
-OPENAI_VERSION: Final = "2020-10-01"
 PROCESSING_STARTED: Final = web.RequestKey("started_s", float)
 
 
@@ -134,25 +134,12 @@ def guarded(route: Route) -> Handler:
     return handle
 
 
-async def meet_expectation(request: web.Request) -> None:
-    """Answers `Expect: 100-continue`. Raises HTTPExpectationFailed for any other expectation.
-
-    aiohttp's own repeats what was expected, and fails on what it cannot write.
-    """
-    if request.version != HttpVersion11:
-        return
-    if request.headers["Expect"].lower() != "100-continue":
-        raise web.HTTPExpectationFailed
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    request.writer.output_size = 0
-
-
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
     """The headers that OpenAI sends on everything, and those of the caller's rate limits."""
     if REQUEST_ID in request:
         elapsed_s = services(request).monotonic_s() - request[PROCESSING_STARTED]
         response.headers["x-request-id"] = request[REQUEST_ID]
-        response.headers["Server"] = "ringside"
+        response.headers["Server"] = SERVER
         response.headers["openai-version"] = OPENAI_VERSION
         response.headers["openai-processing-ms"] = str(round(elapsed_s * 1000))
     if ADMISSION in request:

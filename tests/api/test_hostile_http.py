@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from typing import Any, Final
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -57,6 +58,7 @@ BROKEN: Final = {
     "unknown coding": POST + b"Content-Encoding: br\r\nContent-Length: 4\r\n\r\nabcd",
     "expectation": POST + b"Expect: nonsense\r\nContent-Length: 2\r\n\r\n{}",
     "bytes in expectation": POST + b"Expect: 1\xb00-continue\r\nContent-Length: 2\r\n\r\n{}",
+    "bytes in expectation of nothing": b"GET /v2/x HTTP/1.1\r\nExpect: \xb0\r\n" + AUTH + b"\r\n",
     "connect": b"CONNECT x.example:443 HTTP/1.1\r\n" + AUTH + b"\r\n",
     "trace": b"TRACE /v1/models HTTP/1.1\r\n" + AUTH + b"\r\n",
     "asterisk": b"OPTIONS * HTTP/1.1\r\n" + AUTH + b"\r\n",
@@ -65,13 +67,38 @@ BROKEN: Final = {
 
 @pytest.mark.parametrize("data", BROKEN.values(), ids=BROKEN)
 async def test_broken_http_is_refused(ringside: Ringside, data: bytes) -> None:
-    """The answer is in the 400s, and the next caller notices nothing."""
+    """The answer is in the 400s, says so as all errors do, and the next caller notices nothing."""
     answer = await exchange(ringside.proxy.url, data)
     after = await exchange(ringside.proxy.url, VALID)
 
-    assert answer.split(b" ", 2)[1].startswith(b"4"), answer
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ", 2)[1].startswith(b"4"), answer
+    assert b"\r\nContent-Type: application/json" in head
+    assert b"\r\nx-request-id: req_" in head
+    assert b"\r\nServer: ringside\r\n" in head
+    assert orjson.loads(body)["error"].keys() == {"message", "type", "param", "code"}
     assert after.startswith(b"HTTP/1.1 200 ")
     assert len((await ringside.developer.get("/v1/threads")).json["data"]) == 1
+
+
+async def test_what_may_be_expected_is_met(ringside: Ringside) -> None:
+    """`Expect: 100-continue` gets its go-ahead; of HTTP/1.0 and of nothing, nothing is made."""
+    url = ringside.proxy.url
+    asking = GET + b"Expect: 100-Continue\r\n\r\n"
+    old = GET.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: tea\r\n\r\n"
+
+    answers = [await exchange(url, data) for data in (asking, old, GET + b"Expect:\r\n\r\n")]
+
+    assert [answer.split(b" ", 2)[1] for answer in answers] == [b"100", b"200", b"200"]
+
+
+async def test_broken_http_is_refused_on_the_admin_listener(ringside: Ringside) -> None:
+    """In the same words, and without a version of anything."""
+    answer = await exchange(ringside.proxy.admin_url, b"hello\r\n\r\n")
+
+    assert answer.startswith(b"HTTP/1.0 400 ")
+    assert b"invalid_request_error" in answer
+    assert b"aiohttp" not in answer
 
 
 @pytest.mark.parametrize("length", range(0, len(VALID), 7))
