@@ -36,11 +36,18 @@ COSTS_OF_RUN: Final = "SELECT provider_cost_nano, markup_nano FROM usage_records
 NOBODY: Final = ""
 """Whom sums are under that belong to no customer."""
 
+RAW_BYTES_MAX: Final = 8 * 1024
+"""Of the provider's own counts; the longest that is documented takes under 1 KiB."""
+
 _encode = msgspec.json.Encoder().encode
 
 
 class Consumed(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt consumed, and what it cost; without a price the costs are None."""
+    """What an attempt consumed, and what it cost; without a price the costs are None.
+
+    `raw`: the counts as the provider gave them. Beyond RAW_BYTES_MAX they are not kept: the books
+    must not grow by what a provider makes up.
+    """
 
     usage: TokenUsage
     provider_cost_nano: int | None
@@ -90,7 +97,7 @@ def record(
         consumed.markup_nano,
         consumed.price_source,
         consumed.service_tier,
-        None if consumed.raw is None else _encode(consumed.raw),
+        _raw(consumed),
     )
     tx.run(
         ADD_TO_DAY,
@@ -104,6 +111,11 @@ def record(
         consumed.provider_cost_nano or 0,
         consumed.markup_nano or 0,
     )
+
+
+def _raw(consumed: Consumed) -> bytes | None:
+    written = None if consumed.raw is None else _encode(consumed.raw)
+    return None if written is None or len(written) > RAW_BYTES_MAX else written
 
 
 def cost_of_run(tx: Tx, run_id: str) -> int | None:

@@ -272,6 +272,18 @@ def test_markup_is_part_of_what_is_held_and_charged(store):
     assert hold.amount_nano == 1000 * OUT
 
 
+@pytest.mark.parametrize(("length", "is_kept"), [(8_000, True), (9_000, False)])
+def test_counts_that_a_provider_makes_up_do_not_fill_the_books(store, length, is_kept):
+    """What is booked stays; its own words are kept while they are short."""
+    held = store.write(ledger.reserve, ask(store), Terms())
+    told = msgspec.structs.replace(consumed(1), raw={"made_up": "x" * length})
+
+    store.write(ledger.settle, held.id, told, Terms())
+
+    [(raw, tokens)] = store.rows("SELECT raw, output_tokens FROM usage_records")
+    assert ((raw is not None), tokens) == (is_kept, 1)
+
+
 def test_wallet_pays_and_is_never_overdrawn(store):
     """Nobody's call is limited by the wallet too; low is said once per crossing."""
     terms = Terms(wallet=WalletSettings(enabled=True, low_balance_nano_usd=500 * OUT))
