@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 import yaml
@@ -20,6 +20,7 @@ import yaml
 import ringside_proxy
 from ringside_proxy.api.errors import STATUS_AND_TYPE
 from ringside_proxy.domain.errors import RingsideError
+from ringside_proxy.domain.outgoing import EventType
 from ringside_proxy.sandbox.models import ROWS, SandboxModel
 from ringside_proxy.settings.load import load
 from ringside_proxy.telemetry import Metrics
@@ -360,6 +361,17 @@ def test_readme_configuration_loads(tmp_path: Path) -> None:
         assert settings.not_in_effect == ()
 
     assert providers == {"openai", "sandbox"}
+
+
+def test_readme_lists_every_event() -> None:
+    """The table of what webhooks are told is the proxy's own, neither more nor less."""
+    table = README.partition("\n| event | when | `data` |\n")[2].partition("\n\n")[0]
+
+    named = [
+        name for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])
+    ]
+
+    assert sorted(named) == sorted(get_args(EventType))
 
 
 def test_readme_lists_every_metric() -> None:

@@ -1,6 +1,8 @@
 """Errors: each class on the wire, the README's list of them, and when another try is worth it."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +15,14 @@ from ringside_proxy.settings.schema import RunSettings
 from tests.api.rig import UPSTREAM_KEY, UPSTREAM_MODEL, Answer, Caller, Ringside, serving, stop
 from tests.fakes import FakeUpstream, error_reply
 
-README: Final = Path(__file__).resolve().parent.parent.parent / "README.md"
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+README: Final = ROOT / "README.md"
+PACKAGE: Final = ROOT / "ringside_proxy"
+BOUNDS: Final = (
+    *("integer_above_max_value", "integer_below_min_value"),
+    *("decimal_above_max_value", "decimal_below_min_value"),
+)
+"""What numbers are refused with, each put together of three words."""
 
 WIRE: Final[dict[type[RingsideError], tuple[int, str, str | None]]] = {
     errors.RingsideError: (500, "server_error", None),
@@ -151,21 +160,36 @@ def test_the_readme_lists_no_code_that_does_not_exist() -> None:
     table = [row.split("|")[4] for row in error_section().splitlines() if row.startswith("| ")][2:]
     listed = set(re.findall(r"`([a-z_]+)`", " ".join(table)))
     classes = {code for _, _, code in WIRE.values()}
-    validation = {
-        "missing_required_parameter",
-        "unknown_parameter",
-        "invalid_type",
-        "invalid_value",
-        "invalid_idempotency_key",
-        "unsupported_parameter",
-        "invalid_json_schema",
-        "schema_too_complex",
-    }
-    providers = {"context_length_exceeded", "model_not_found"}
-    images = {"invalid_image_url", "unsupported_image_media_type", "image_file_too_large"}
-    others = {"too_many_webhooks", "internal_error"}
 
-    assert listed <= classes | validation | images | providers | others
+    assert listed <= classes | set(written_codes()) | {"internal_error"}
+
+
+def test_the_readme_lists_every_code_that_is_raised() -> None:
+    """Also those that stand where an error is raised, and not in its class."""
+    listed = set(re.findall(r"`([a-z_]+)`", error_section()))
+
+    assert len(set(written_codes())) > 20
+    assert set(written_codes()) - listed == set()
+
+
+def written_codes() -> Iterator[str]:
+    """Every code in the text of the package: `code="…"`, and what `_fail` is told first."""
+    for path in PACKAGE.rglob("*.py"):
+        if "sandbox" in path.parts:  # it speaks for a provider
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.keyword(arg="code", value=ast.Constant(value=str(code))):
+                    yield code
+                case ast.Call(func=ast.Name(id="_fail"), args=[ast.Constant(value=str(code)), *_]):
+                    yield code
+                case ast.Call(func=ast.Name(id="_fail"), args=[ast.JoinedStr(), *_]):
+                    assert path.name == "decode_explain.py"
+                    yield from BOUNDS
+                case ast.arguments(args=names, defaults=defaults):
+                    for name, default in zip(reversed(names), reversed(defaults), strict=False):
+                        if name.arg == "code" and isinstance(default, ast.Constant):
+                            yield from [default.value] if default.value else []
 
 
 @CLASSES
