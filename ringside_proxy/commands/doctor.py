@@ -15,6 +15,7 @@ import httpx
 import msgspec
 
 from ringside_proxy.commands.reach import TOKEN_VARIABLE
+from ringside_proxy.domain import model_ref
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.live_config import ConfigStatus
 from ringside_proxy.settings.load import load, secret_files
@@ -131,6 +132,27 @@ def _access(patient: Patient) -> Iterator[Finding]:
         yield Finding("warn", "access", text, "set RINGSIDE_TOKEN, unless you alone use it")
     else:
         yield Finding("ok", "access", f"{len(auth.tokens)} tokens in the configuration")
+
+
+def _slots(patient: Patient) -> Iterator[Finding]:
+    """Whether there is somebody to answer for each slot."""
+    if patient.settings is None or not patient.settings.slots:
+        return
+    on, is_fine = patient.settings.providers, True
+    for alias, slot in patient.settings.slots.items():
+        refs = [model_ref.stored(name) for name in slot.every_model]
+        off = [ref for ref in refs if ref.provider not in on]
+        missing = ", ".join(sorted({f"providers.{ref.provider}" for ref in off}))
+        if len(off) == len(refs):
+            text = f"slot:{alias} has nobody to answer: no provider of its models has a key"
+            yield Finding("FAIL", "slots", text, f"give {missing} a key, or name another model")
+        elif off:
+            text = f"slot:{alias} passes over {', '.join(map(str, off))}: there is no key for it"
+            yield Finding("warn", "slots", text, f"give {missing} a key, or take the model out")
+        is_fine = is_fine and not off
+    if is_fine:
+        text = f"{len(patient.settings.slots)} slots, and each of their models has its provider"
+        yield Finding("ok", "slots", text)
 
 
 def _permissions(patient: Patient) -> Iterator[Finding]:
@@ -300,5 +322,5 @@ def _address(host: str, port: int) -> str:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    *(_access, _permissions, _store, _disk, _clock, _sqlite, _running, _live_configuration),
+    *(_access, _slots, _permissions, _store, _disk, _clock, _sqlite, _running, _live_configuration),
 )

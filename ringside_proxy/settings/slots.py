@@ -111,16 +111,22 @@ class SlotSettings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = {}
 
+    @property
+    def every_model(self) -> list[str]:
+        """Whoever may be asked, in the order in which they are written."""
+        first = [] if self.model is None else [self.model]
+        return [*first, *(each.model for each in self.models), *self.fallbacks]
+
     def faults(self) -> Iterator[Problem]:
         """What is wrong between the keys."""
         if self.model is None and not self.models:
             yield Problem(
                 "model", "is missing", "write a model: fc:<provider>/<model>, or some under models"
             )
-        names = [self.model, *(each.model for each in self.models), *self.fallbacks]
-        for name in sorted({name for name in names if name is not None and names.count(name) > 1}):
+        names = self.every_model
+        for name in sorted({name for name in names if names.count(name) > 1}):
             yield Problem("fallbacks", f"{name} is there twice", "remove one")
-        if self.fallback_on and len(names) - names.count(None) < 2:
+        if self.fallback_on and len(names) < 2:
             yield Problem(
                 "fallback_on", "has nothing to fall back on", "add fallbacks, or remove it"
             )

@@ -97,6 +97,31 @@ def test_a_door_that_everyone_opens_is_looked_at(
     assert text in found
 
 
+def test_a_slot_that_cannot_answer_is_found(tmp_path: Path) -> None:
+    """One with nobody behind it has to be put right; of another, who is passed over is said."""
+    there, away = "fc:sandbox/echo", "fc:mistral/m"
+    slots: dict[str, Any] = {
+        "good": there,
+        "half": {"models": [{"model": away, "weight": 2}], "fallbacks": [there, "fc:xai/grok-4"]},
+        "none": {"model": away},
+    }
+
+    findings = examined(configured(tmp_path, providers={"sandbox": {}}, slots=slots))
+    content = examined(configured(tmp_path, providers={"sandbox": {}}, slots={"good": there}))
+
+    assert about(findings, "slots") == [
+        "slot:none has nobody to answer: no provider of its models has a key"
+    ]
+    assert about(findings, "slots", "warn") == [
+        "slot:half passes over fc:mistral/m, fc:xai/grok-4: there is no key for it"
+    ]
+    assert [f.remedy for f in findings if f.subject == "slots"] == [
+        "give providers.mistral, providers.xai a key, or take the model out",
+        "give providers.mistral a key, or name another model",
+    ]
+    assert about(content, "slots", "ok") == ["1 slots, and each of their models has its provider"]
+
+
 async def test_a_damaged_store_is_found(home: Path) -> None:
     """Before the next start does."""
     store = home / "data/ringside.db"
