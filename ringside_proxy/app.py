@@ -27,7 +27,7 @@ from ringside_proxy.guarded_client import GuardedClient
 from ringside_proxy.providers.chat.adapter import azure_base_url
 from ringside_proxy.providers.client import ProviderClient, Target, Timeouts
 from ringside_proxy.providers.registry import PROVIDERS as PROVIDER_TABLE
-from ringside_proxy.providers.registry import with_deployments
+from ringside_proxy.providers.registry import remembering, with_deployments
 from ringside_proxy.providers.types import Credentials, Provider
 from ringside_proxy.sandbox.host import SandboxHost
 from ringside_proxy.services.answers import Answers
@@ -232,6 +232,7 @@ async def _assemble(
     books = Ledger(db, new_id, clock, metrics, shield, boot)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics, books)
     runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
+    rate_limits = RateLimits(partial(_own_rates, db), clock.monotonic_s)
     services = Services(
         db=db,
         tokens=tokens,
@@ -242,10 +243,10 @@ async def _assemble(
         completions=Completions(db, client, answers, new_id, clock),
         books=books,
         models=Models(clock, _live_models(stack, live_config, clock, metrics)),
-        customers=Customers(db),
+        customers=Customers(db, rate_limits.forget),
         wallet=Wallet(db),
         idempotency=idempotency,
-        rate_limits=RateLimits(partial(_own_rates, db), clock.monotonic_s),
+        rate_limits=rate_limits,
         webhooks=delivery.webhooks,
         metrics=metrics,
         new_id=new_id,
@@ -305,7 +306,7 @@ async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
         if name not in PROVIDER_TABLE:
             continue
         models = {alias: behind.base_model for alias, behind in provider.deployments.items()}
-        row = with_deployments(PROVIDER_TABLE[name], models)
+        row = remembering(with_deployments(PROVIDER_TABLE[name], models))
         base_url = _base_url(provider, row)
         if base_url is None and name == SANDBOX:
             base_url = await sandbox.url()

@@ -7,10 +7,14 @@ month ends are tested without waiting for them.
 import os
 import random
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from ringside_proxy.domain.ids import NewId, id_maker
+
+IDS_DRAWN: Final = 128
+"""For how many ids the kernel is asked at once."""
 
 
 class Clock(Protocol):
@@ -36,8 +40,18 @@ class SystemClock:
 
 
 def system_ids() -> NewId:
-    """Ids from the kernel's randomness."""
-    return id_maker(os.urandom)
+    """Ids from the kernel's randomness, drawn for many at once. May be called from any thread."""
+    drawn: deque[bytes] = deque()  # no two threads are given the same entry
+
+    def random_bytes(count: int) -> bytes:  # always as many
+        while True:
+            try:
+                return drawn.popleft()
+            except IndexError:
+                many = os.urandom(count * IDS_DRAWN)
+                drawn.extend(many[at : at + count] for at in range(0, len(many), count))
+
+    return id_maker(random_bytes)
 
 
 def system_uniform() -> Callable[[float, float], float]:

@@ -18,6 +18,7 @@ from ringside_proxy.providers.chat.adapter import OpenAICompatible
 from ringside_proxy.providers.chat.openai_models import OPENAI_ABILITIES
 from ringside_proxy.providers.chat.params import ModelRules, ParamRules, asked_effort
 from ringside_proxy.providers.chat.rows import OPENAI
+from ringside_proxy.providers.memo import Memo
 from ringside_proxy.providers.responses.adapter import ANY_MODEL, Responses, reasoning
 from ringside_proxy.providers.responses.input import InputForm
 from ringside_proxy.providers.types import (
@@ -128,11 +129,20 @@ RESPONSES: Final = Responses(
 )
 
 
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a model; `reasoner`: its rules, where tools decide which dialect takes it."""
+
+    is_only_responses: bool
+    reasoner: ModelRules | None
+    able: Capabilities
+
+
 class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     """Chooses the dialect request by request; satisfies the `Provider` protocol."""
 
     chat: OpenAICompatible = OPENAI
     responses: Responses = RESPONSES
+    memo: Memo[_Known] | None = None
 
     @property
     def name(self) -> str:
@@ -161,11 +171,11 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
 
     def needs_responses(self, request: CompletionRequest) -> bool:
         """Whether chat completions refuses `request`: decided by its model, tools and effort."""
-        model, params = request.model.lower(), request.params
-        if ONLY_RESPONSES.match(model):
+        known, params = self._known(request.model), request.params
+        if known.is_only_responses:
             return True
-        rules = self.responses.rules(model)
-        if rules is ANY_MODEL or FIXED_EFFORT.match(model):
+        rules = known.reasoner
+        if rules is None:
             return False
         effort = asked_effort(params) or rules.default_effort
         has_functions = any(tool.get("type") == "function" for tool in params.get("tools") or ())
@@ -174,19 +184,17 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
 
     def capabilities(self, model: str) -> Capabilities:
         """What a model of it does by itself, in whichever dialect."""
-        return self.responses.rules(model).abilities or self.chat.capabilities(model)
+        return self._known(model).able
+
+    def remembering(self) -> "OpenAI":
+        """The same provider, which finds out once what is known of a model."""
+        return msgspec.structs.replace(self, chat=self.chat.remembering(), memo=Memo())
 
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:
         """The call that asks for `request` in the dialect that takes it."""
         if self.needs_responses(request):
             return self.responses.build_request(request, credentials)
-        # Reasoning that only the Responses API can read.
-        messages = [
-            {key: value for key, value in message.items() if key != "provider_state"}
-            for message in request.messages
-        ]
-        request = msgspec.structs.replace(request, messages=messages)
-        return self.chat.build_request(request, credentials)
+        return self.chat.build_request(request, credentials)  # without `provider_state`
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""
@@ -202,6 +210,19 @@ class OpenAI(msgspec.Struct, frozen=True, kw_only=True):
     def parse_embeddings(self, body: bytes) -> Embeddings:
         """The vectors in an answer. Raises ProviderBadReplyError."""
         return self.chat.parse_embeddings(body)
+
+    def _known(self, model: str) -> _Known:
+        found = self._found
+        return found(model) if self.memo is None else self.memo.of(model, found)
+
+    def _found(self, model: str) -> _Known:
+        name, rules = model.lower(), self.responses.rules(model)
+        is_fixed = rules is ANY_MODEL or FIXED_EFFORT.match(name) is not None
+        return _Known(
+            is_only_responses=ONLY_RESPONSES.match(name) is not None,
+            reasoner=None if is_fixed else rules,
+            able=rules.abilities or self.chat.capabilities(model),
+        )
 
 
 OPENAI_BY_REQUEST: Final = OpenAI()

@@ -50,6 +50,11 @@ def with_deployments(provider: Provider, base_models: Mapping[str, str]) -> Prov
     return provider
 
 
+def remembering(provider: Provider) -> Provider:
+    """The provider for a process that asks it again and again: what it knows is found out once."""
+    return provider.remembering() if isinstance(provider, OpenAI | OpenAICompatible) else provider
+
+
 def relays(provider: Provider, request: CompletionRequest) -> bool:
     """Whether the answer to `request` is OpenAI's own bytes, to be passed on as they are."""
     if isinstance(provider, OpenAI):

@@ -243,11 +243,7 @@ class Answers:
         """One answer as it comes, with ids of OpenAI's kind and always with its usage."""
         provider = call.route.provider
         streamed = msgspec.structs.replace(request, is_stream=True, include_usage=True)
-        http_request = provider.build_request(streamed, call.route.credentials)
-        admitted = await call.meter.admit(streamed, http_request.body)
-        if admitted is not streamed:
-            streamed = admitted
-            http_request = provider.build_request(streamed, call.route.credentials)
+        streamed, http_request = await call.meter.admitted(call.route, streamed)
         call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
         count = _Count(request)

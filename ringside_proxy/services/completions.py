@@ -187,11 +187,7 @@ class Completions:
 
     async def _admitted(self, call: ChatCall, request: CompletionRequest) -> HTTPRequest:
         """The request as it goes upstream, paid for."""
-        route = call.route
-        http_request = route.provider.build_request(request, route.credentials)
-        admitted = await call.meter.admit(request, http_request.body)
-        if admitted is not request:
-            http_request = route.provider.build_request(admitted, route.credentials)
+        _, http_request = await call.meter.admitted(call.route, request)
         call.dropped_params = http_request.dropped_params
         return http_request
 

@@ -1,5 +1,7 @@
 """Customers: what the API changes."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ringside_proxy.domain.customers import Customer
@@ -10,10 +12,11 @@ from ringside_proxy.store.tx import Tx
 
 
 class Customers:
-    """What may be done to customers."""
+    """What may be done to customers; `changed` is told of each, once that is durable."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, changed: Callable[[str], None]) -> None:
         self._db = db
+        self._changed = changed
 
     async def create(
         self,
@@ -26,6 +29,7 @@ class Customers:
 
         def apply(tx: Tx) -> Customer:
             idempotency.made(tx, once, f"customer_{customer_id}")
+            tx.after_commit.append(partial(self._changed, customer_id))
             return accounts.create(tx, customer_id, changes, terms)
 
         return await self._db.write(apply)
@@ -41,10 +45,16 @@ class Customers:
 
         def apply(tx: Tx) -> Customer:
             idempotency.made(tx, once, f"customer_{customer_id}")
+            tx.after_commit.append(partial(self._changed, customer_id))
             return accounts.put(tx, customer_id, changes, terms)
 
         return await self._db.write(apply)
 
     async def delete(self, customer_id: str) -> None:
         """Remove the customer; what it used and spent stays. Raises NotFoundError."""
-        await self._db.write(customers.delete, customer_id)
+
+        def apply(tx: Tx) -> None:
+            tx.after_commit.append(partial(self._changed, customer_id))
+            customers.delete(tx, customer_id)
+
+        await self._db.write(apply)

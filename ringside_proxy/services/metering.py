@@ -12,7 +12,6 @@ counts as consumed, estimated.
 
 import asyncio
 import logging
-from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -36,13 +35,14 @@ from ringside_proxy.domain.money import markup
 from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
-from ringside_proxy.providers.types import CompletionRequest
+from ringside_proxy.providers.types import CompletionRequest, HTTPRequest
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import idempotency, items, ledger, ledger_clock
+from ringside_proxy.store.customers import configured_cap
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.ledger import Ask, Closing, Hold, Terms
 from ringside_proxy.store.runs import RunRecord
@@ -163,6 +163,7 @@ class Meter:
         self._price = self._prices.find(route.ref, books.clock.now_ms())
         self._route = route
         self._call = call
+        self._attempt = call.attempt
         self._once = once
         self._ask: Ask | None = None
         self._hold: Hold | None = None
@@ -188,19 +189,30 @@ class Meter:
         self._route, self._price = route, self._prices.find(ref, self._books.clock.now_ms())
         self._call = msgspec.structs.replace(self._call, model=str(ref), provider=ref.provider)
 
-    async def admit(self, request: CompletionRequest, body: bytes) -> CompletionRequest:
-        """Keep back what `request` may cost; gives it with the output limit that was paid for.
+    async def admitted(
+        self, route: Route, request: CompletionRequest
+    ) -> tuple[CompletionRequest, HTTPRequest]:
+        """The request with the output limit that was paid for, and as it goes upstream.
 
-        `body` is what would go upstream. Books what the attempt before it consumed. Raises
-        BillingError, ModelPriceUnknownError, ClockJumpError.
+        Keeps back what it may cost, and books what the attempt before it consumed. Raises
+        BillingError, ModelPriceUnknownError, ClockJumpError, and InvalidRequestError for what the
+        model cannot be asked.
         """
+        wanted = _given_limit(request.params)
+        tokens_max = self._output_tokens_max(wanted)
+        # Most who are under a cap can pay for the longest answer: built so, it need not be again.
+        likely = tokens_max if self._is_likely_capped() else wanted
+        built = route.provider.build_request(_limited(request, likely), route.credentials)
+        hold = await self._admit(request, built.body, tokens_max)
+        paid = wanted if hold.output_tokens_max is None else hold.output_tokens_max
+        limited = _limited(request, paid)
+        if paid != likely:
+            built = route.provider.build_request(limited, route.credentials)
+        return limited, built
+
+    async def _admit(self, request: CompletionRequest, body: bytes, tokens_max: int) -> Hold:
         params, provider = request.params, self._route.ref.provider
-        wanted = _given_limit(params)
-        model_max = self._model_output_max()
-        tokens_max = wanted or self.terms.budgets.max_output_tokens
-        if model_max is not None:
-            tokens_max = min(tokens_max, model_max)
-        hold = await self._reserve(
+        return await self._reserve(
             input_tokens_bound(
                 body, request.messages, params.get("tools"), provider, self._context_window()
             ),
@@ -210,9 +222,6 @@ class Meter:
             service_tier=params.get("service_tier"),
             may_write_cache_1h=b'"1h"' in body,
         )
-        if hold.output_tokens_max is None or hold.output_tokens_max == wanted:
-            return request
-        return _limited(request, hold.output_tokens_max)
 
     async def admit_embeddings(self, body: bytes) -> None:
         """Keep back what a request for embeddings may cost; raises as `admit` does."""
@@ -231,7 +240,13 @@ class Meter:
         self.note(self.estimate())
         # What goes upstream is made already: the answer may become as long as it says.
         limit = hold.output_tokens_max or ask.output_tokens_max
-        same = msgspec.structs.replace(ask, output_tokens_max=limit, output_tokens_min=limit)
+        same = msgspec.structs.replace(
+            ask,
+            hold_id=self._books.new_id("hold"),
+            call=self._next_call(),
+            output_tokens_max=limit,
+            output_tokens_min=limit,
+        )
         try:
             await self._hold_for(same)
         except BillingError:
@@ -284,16 +299,12 @@ class Meter:
         if closing is None:
             return
         try:
-            booked = self._books.db.submit(ledger.close, closing, self.terms)
-        except UnavailableError:
-            await self._books.shield.finish(self._written(closing))
-            return
-        try:
-            await asyncio.shield(booked)
+            await self._books.db.submit(ledger.close, closing, self.terms)
         except UnavailableError:
             await self._books.shield.finish(self._written(closing))
         except asyncio.CancelledError:
-            booked.add_done_callback(partial(self._book_late, closing))
+            # It is begun, and may fail where nobody hears of it: said twice, it is done once.
+            self._books.shield.begin(self._written(closing))
             raise
 
     def end(self) -> None:
@@ -301,26 +312,19 @@ class Meter:
         if self._reservation is not None:
             self._reservation.close()
 
-    def _book_late(self, closing: Closing, booked: "asyncio.Future[bool]") -> None:
-        """Nobody waits any more: what could not be stored yet is stored as soon as it can be."""
-        if isinstance(booked.exception(), UnavailableError):
-            self._books.shield.begin(self._written(closing))
-
     async def _written(self, closing: Closing) -> None:
         await until_stored(self._books.db, ledger.close, closing, self.terms)
 
     async def _reserve(
         self, input_tokens_max: int, output_tokens_max: int, body_bytes: int, **more: Any
     ) -> Hold:
-        service_tier = more.pop("service_tier", None)
-        self._call = msgspec.structs.replace(
-            self._call, body_bytes=body_bytes, service_tier=service_tier
-        )
         return await self._hold_for(
             Ask(
-                hold_id="",
+                hold_id=self._books.new_id("hold"),
                 boot=self._books.boot,
-                call=self._call,
+                call=self._next_call(
+                    body_bytes=body_bytes, service_tier=more.pop("service_tier", None)
+                ),
                 price=self._price,
                 input_tokens_max=input_tokens_max,
                 output_tokens_max=output_tokens_max,
@@ -330,28 +334,41 @@ class Meter:
         )
 
     async def _hold_for(self, ask: Ask) -> Hold:
-        self._ask = msgspec.structs.replace(
-            ask, hold_id=self._books.new_id("hold"), call=self._call
-        )
+        self._ask = ask
         before = self.closing()
-        reserved = self._books.db.submit(_reserve, self._ask, self.terms, before, self._once)
+        reserved = self._books.db.submit(_reserve, ask, self.terms, before, self._once)
         try:
-            held = await asyncio.shield(reserved)
+            held = await reserved
         except asyncio.CancelledError:
-            reserved.add_done_callback(self._abandon)
+            # It may yet be stored, and nothing was sent: what follows it ends it.
+            self._books.shield.begin(self._written(Closing(hold_id=ask.hold_id, consumed=None)))
             raise
         if isinstance(held, RingsideError):
             if isinstance(held, BillingError):
                 self._books.metrics.budget_rejections_total.inc()
             raise held
         self._hold, self.remaining_nano = held, held.remaining_nano
-        self._call = msgspec.structs.replace(self._call, attempt=self._call.attempt + 1)
+        self._attempt += 1
         return held
 
-    def _abandon(self, reserved: "asyncio.Future[Hold | RingsideError]") -> None:
-        """The caller left while its hold was being stored: nothing was sent."""
-        if reserved.exception() is None and isinstance(held := reserved.result(), Hold):
-            self._books.shield.begin(self._written(Closing(hold_id=held.id, consumed=None)))
+    def _next_call(self, **facts: Any) -> Call:
+        self._call = msgspec.structs.replace(self._call, attempt=self._attempt, **facts)
+        return self._call
+
+    def _is_likely_capped(self) -> bool:
+        """Whether its answer will have to be limited; the store knows for sure."""
+        customer, terms = self._call.customer, self.terms
+        if terms.wallet.enabled:
+            return True
+        if customer is None:
+            return False
+        return configured_cap(customer, terms.budgets).monthly_nano is not None
+
+    def _output_tokens_max(self, wanted: int | None) -> int:
+        """How long one answer may become, by the caller, the configuration and the model."""
+        tokens_max = wanted or self.terms.budgets.max_output_tokens
+        model_max = self._model_output_max()
+        return tokens_max if model_max is None else min(tokens_max, model_max)
 
     def _count(self, hold: Hold, consumed: Consumed) -> None:
         provider, model = self._route.ref.provider, self._route.ref.model
@@ -424,7 +441,10 @@ def _given_limit(params: dict[str, Any]) -> int | None:
     return given if isinstance(given, int) and given > 0 else None
 
 
-def _limited(request: CompletionRequest, tokens: int) -> CompletionRequest:
+def _limited(request: CompletionRequest, tokens: int | None) -> CompletionRequest:
+    """The request for an answer of at most so many tokens; as it is if it says that itself."""
+    if tokens == _given_limit(request.params):
+        return request
     params = {name: value for name, value in request.params.items() if name not in OUTPUT_LIMITS}
     return msgspec.structs.replace(request, params=params | {OUTPUT_LIMITS[0]: tokens})
 

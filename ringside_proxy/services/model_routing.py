@@ -20,6 +20,8 @@ OUTPUT_TOKENS_RESERVED: Final = 4096
 """Kept free in a context window for the answer when nobody has said how long it may be."""
 REASONING_FIRST_BYTE_S: Final = 120.0
 """What the default of 60 s becomes for a reasoning model."""
+ROUTES_KEPT_MAX: Final = 1024
+"""Names whose routes are at hand; callers choose names, so there is no end of them."""
 
 
 class AnswerRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +116,7 @@ class ModelRouter:
         self.active = active
         self.slots = slots
         self.behind = behind or {}
+        self._kept: dict[str, Route] = {}
 
     def facts(self, ref: ModelRef) -> Model | None:
         """What the bundled table knows of a model, by the name that is used here."""
@@ -130,6 +133,9 @@ class ModelRouter:
         `prefer` is the model that has begun what this call goes on with: it goes first. Raises
         InvalidModelError, ProviderNotConfiguredError.
         """
+        kept = self._kept.get(name) if prefer is None else None
+        if kept is not None:
+            return kept
         parsed = model_ref.parse(name, self._known, self.slots)
         slot = Slot(models=((parsed, 1),)) if isinstance(parsed, ModelRef) else self.slots[parsed]
         refs = self._in_turn(slot, prefer)
@@ -144,6 +150,10 @@ class ModelRouter:
         for ref in reversed(refs):
             route = self._to(ref, slot, route)
         assert route is not None  # noqa: S101 - there is at least one
+        if prefer is None and len(slot.models) == 1:  # always the same one
+            if len(self._kept) >= ROUTES_KEPT_MAX:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[name] = route
         return route
 
     def _in_turn(self, slot: Slot, prefer: str | None) -> list[ModelRef]:

@@ -39,6 +39,9 @@ RESOURCES: Final[dict[Resource, str]] = {
 OUTPUT_TOKENS_GUESS: Final = 1024
 """Held for an answer that the caller set no limit to; a tenth of the limit at most."""
 
+CUSTOMERS_KEPT_MAX: Final = 10_000
+"""Customers whose own limits are at hand, so that a request need not read them."""
+
 INLINE_IMAGE: Final = re.compile(rb'"data:image[^"]*+"')
 
 
@@ -64,6 +67,7 @@ class RateLimits:
         self, own_rates: Callable[[str], dict[str, int]], monotonic_s: Callable[[], float]
     ) -> None:
         self._own_rates = own_rates
+        self._kept: dict[str, dict[str, int]] = {}
         self._monotonic_s = monotonic_s
         self.buckets = {(kind, resource): Buckets() for kind in KINDS for resource in RESOURCES}
 
@@ -78,9 +82,17 @@ class RateLimits:
 
     def customer(self, customer_id: str, settings: RateLimitSettings) -> Subject:
         """A customer and its limits: what the API set for it wins over the configuration."""
-        own = self._own_rates(customer_id)
+        own = self._kept.get(customer_id)
+        if own is None:
+            if len(self._kept) >= CUSTOMERS_KEPT_MAX:
+                self._kept.pop(next(iter(self._kept)))
+            own = self._kept[customer_id] = self._own_rates(customer_id)
         limits = msgspec.structs.replace(settings.customer, **own) if own else settings.customer
         return Subject("customer", customer_id, customer_id, limits)
+
+    def forget(self, customer_id: str) -> None:
+        """The API has changed the customer: what it set is read anew."""
+        self._kept.pop(customer_id, None)
 
     def now_ms(self) -> int:
         """The time of the buckets."""

@@ -121,15 +121,16 @@ def get(tx: Tx, customer_id: str) -> CustomerRecord:
 def cap_of(tx: Tx, customer_id: str, budgets: BudgetSettings) -> Cap | None:
     """The customer's cap; None if the customer has no row yet."""
     row = tx.one(OWN_BUDGET, customer_id)
-    return None if row is None else _cap(customer_id, row[0], row[1], budgets)
+    return None if row is None else cap(customer_id, row[0], row[1], budgets)
 
 
 def cap_of_record(record: CustomerRecord, budgets: BudgetSettings) -> Cap:
     """The same, of a row that was read."""
-    return _cap(record.id, record.has_own_budget, record.monthly_nano, budgets)
+    return cap(record.id, record.has_own_budget, record.monthly_nano, budgets)
 
 
-def _cap(customer_id: str, has_own: bool, own_nano: int | None, budgets: BudgetSettings) -> Cap:
+def cap(customer_id: str, has_own: bool, own_nano: int | None, budgets: BudgetSettings) -> Cap:
+    """The same, of what the API has set."""
     return Cap(own_nano, "api") if has_own else configured_cap(customer_id, budgets)
 
 

@@ -48,6 +48,13 @@ OF_OTHER_BOOTS: Final = "SELECT id, created_ms, call FROM holds WHERE boot <> ? 
 STALE: Final = "SELECT id, created_ms, call FROM holds WHERE created_ms < ? LIMIT ?"
 LIVE: Final = "SELECT count(*), min(created_ms) FROM holds"
 
+ACCOUNT: Final = (
+    "SELECT p.settled_nano, p.reserved_nano, c.has_own_budget, c.monthly_nano "
+    "FROM ledger_clock k JOIN budget_periods p ON p.period = k.period "
+    "JOIN customers c ON c.id = p.customer "
+    "WHERE k.id = 1 AND k.period = ? AND p.customer = ?"
+)
+"""A known customer in the period that is open: all that a hold has to read, in one statement."""
 ENSURE_PERIOD: Final = (
     "INSERT INTO budget_periods (customer, period) VALUES (?, ?) "
     "ON CONFLICT (customer, period) DO NOTHING"
@@ -63,8 +70,12 @@ RESERVE: Final = (
 SETTLE: Final = (
     "UPDATE budget_periods SET reserved_nano = reserved_nano - ?, settled_nano = settled_nano + ?, "
     "requests = requests + 1, input_tokens = input_tokens + ?, output_tokens = output_tokens + ? "
-    "WHERE customer = ? AND period = ?"
+    "WHERE customer = ? AND period = ? "
+    "RETURNING settled_nano, reserved_nano, requests, input_tokens, output_tokens, "
+    "(SELECT has_own_budget FROM customers c WHERE c.id = customer), "
+    "(SELECT monthly_nano FROM customers c WHERE c.id = customer)"
 )
+"""Gives the period as it then stands, and the customer's own budget."""
 RELEASE: Final = (
     "UPDATE budget_periods SET reserved_nano = reserved_nano - ? WHERE customer = ? AND period = ?"
 )
@@ -223,8 +234,12 @@ def settle(
     usage.record(tx, usage_id, day, _parse_call(row[4]), consumed, step_id)
     if customer is not None:
         used = consumed.usage
-        tx.run(SETTLE, amount, cost, used.input_tokens, used.output_tokens, customer, day[:7])
-        _warn(tx, customer, day[:7], terms)
+        settled = tx.one(
+            SETTLE, amount, cost, used.input_tokens, used.output_tokens, customer, day[:7]
+        )
+        if settled is not None and settled[5] is not None:
+            cap = customers.cap(customer, settled[5], settled[6], terms.budgets)
+            _warn(tx, customer, day[:7], cap, Spent(*settled[:5]), terms)
     if uses_wallet:
         wallet.release(tx, amount)
         wallet.charge(tx, cost, usage_id, terms.wallet)
@@ -296,6 +311,22 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideError:
+    day = day_of(tx.now_ms, terms.budgets.timezone)
+    row = None if customer is None else tx.one(ACCOUNT, day[:7], customer)
+    if customer is None or row is None:
+        return _opened_account(tx, customer, terms)
+    settled, reserved, has_own, own_nano = row
+    cap = customers.cap(customer, has_own, own_nano, terms.budgets).monthly_nano
+    return _Account(
+        day=day,
+        cap_nano=cap,
+        customer_remaining_nano=None if cap is None else cap - settled - reserved,
+        wallet_remaining_nano=wallet.get(tx).available_nano if terms.wallet.enabled else None,
+    )
+
+
+def _opened_account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideError:
+    """The account of a customer, or in a period, that may not be there yet: it is made."""
     cap = None
     if customer is not None:
         customers.ensure(tx, customer)
@@ -416,11 +447,11 @@ def _budget_exceeded(tx: Tx, customer: str, account: _Account, amount: int) -> R
     )
 
 
-def _warn(tx: Tx, customer: str, period: str, terms: Terms) -> None:
-    cap = customers.cap_of(tx, customer, terms.budgets)
-    if cap is None or not cap.monthly_nano:
+def _warn(
+    tx: Tx, customer: str, period: str, cap: customers.Cap, so_far: Spent, terms: Terms
+) -> None:
+    if not cap.monthly_nano:
         return
-    so_far = spent(tx, customer, period)
     for threshold in terms.budgets.warn_at:
         if so_far.settled_nano >= cap.monthly_nano * threshold:
             events.emit(

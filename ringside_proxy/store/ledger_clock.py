@@ -21,10 +21,12 @@ def opened_day(tx: Tx, timezone: str) -> str | None:
 
     The day is never in a period before the newest.
     """
-    day, is_believed = _day(tx, timezone)
+    period, seen_ms = _clock(tx)
+    day, is_believed = _day(tx, timezone, period, seen_ms)
     if not is_believed:
         return None
-    tx.run(OPEN_PERIOD, day[:7], tx.now_ms, day[:7])
+    if day[:7] != period:
+        tx.run(OPEN_PERIOD, day[:7], tx.now_ms, day[:7])
     return day
 
 
@@ -33,9 +35,9 @@ def today(tx: Tx, timezone: str) -> str:
 
     It is not in a new period that only a clock opens that is not believed.
     """
-    day, is_believed = _day(tx, timezone)
-    newest = _clock(tx)[0]
-    return f"{newest}-01" if newest and not is_believed else day
+    period, seen_ms = _clock(tx)
+    day, is_believed = _day(tx, timezone, period, seen_ms)
+    return f"{period}-01" if period and not is_believed else day
 
 
 def see(tx: Tx, *, is_trusted: bool = False) -> bool:
@@ -51,10 +53,9 @@ def is_believed(tx: Tx) -> bool:
     return not _is_jump(tx, _clock(tx)[1])
 
 
-def _day(tx: Tx, timezone: str) -> tuple[str, bool]:
+def _day(tx: Tx, timezone: str, period: str, seen_ms: int) -> tuple[str, bool]:
     """The day of now, and whether the clock is believed."""
     day = day_of(tx.now_ms, timezone)
-    period, seen_ms = _clock(tx)
     if day[:7] < period:
         return f"{period}-01", True
     return day, day[:7] == period or not _is_jump(tx, seen_ms)

@@ -13,8 +13,6 @@ import pytest
 from ringside_proxy.api.routes import ROUTES, Route
 from ringside_proxy.services.tokens import configured_id
 from ringside_proxy.settings.money import RateLimitSettings, RateSettings
-from ringside_proxy.store import customers
-from ringside_proxy.store.tx import Tx
 from tests.api.rig import (
     CLIENT_A,
     CLIENT_B,
@@ -439,22 +437,18 @@ async def test_runs_are_charged_for_every_stretch(tmp_path: Path) -> None:
 async def test_the_api_s_limit_for_a_customer_wins_at_once(tmp_path: Path) -> None:
     """Raised, lowered and removed, it holds from the next request on."""
 
-    def set_rates(tx: Tx, requests: int | None, tokens: int | None) -> None:
-        tx.run(
-            "UPDATE customers SET requests_per_minute = ?, tokens_per_minute = ? WHERE id = 'u'",
-            requests,
-            tokens,
-        )
+    async def set_rates(api: Caller, requests: int | None, tokens: int | None) -> None:
+        limits = {"requests_per_minute": requests, "tokens_per_minute": tokens}
+        await api.post("/v1/customers/u", {"rate_limits": limits})
 
     async with limited(tmp_path, FakeClock(), customer=rpm(2)) as ringside:
-        api, db = ringside.developer, ringside.proxy.services.db
-        await db.write(customers.ensure, "u")
+        api = ringside.developer
         by_config = [await chat(api, user="u") for _ in range(3)]
-        await db.write(set_rates, 4, None)
+        await set_rates(api, 4, None)
         raised = [await chat(api, user="u") for _ in range(3)]
-        await db.write(set_rates, 100, 1)
+        await set_rates(api, 100, 1)
         no_tokens = await chat(api, user="u")
-        await db.write(set_rates, None, None)
+        await set_rates(api, None, None)
         removed = await chat(api, user="u")
 
     assert by_config == [200, 200, 429]

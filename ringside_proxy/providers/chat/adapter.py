@@ -28,6 +28,7 @@ from ringside_proxy.providers.chat.messages import (
 from ringside_proxy.providers.chat.params import SAMPLING_PARAMS, ModelRules, ParamRules, build
 from ringside_proxy.providers.chat.stream import ChatStreamDecoder
 from ringside_proxy.providers.embeddings import answer_as
+from ringside_proxy.providers.memo import Memo
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,
@@ -93,6 +94,8 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
     """A schema has to stand in the prompt too, or the model writes blanks until its limit."""
     think_tags: bool = False
     """Some models reason in `<think>…</think>` before the answer."""
+    memo: Memo[ModelRules] | None = None
+    """Which rules hold for its models; None where nothing is remembered."""
 
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:
         """The call that asks for `request`, with nothing in it that this provider refuses."""
@@ -139,6 +142,10 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
         """The same provider, knowing which model stands behind each of its deployments."""
         return structs.replace(self, base_models=base_models)
 
+    def remembering(self) -> "OpenAICompatible":
+        """The same provider, which finds out once which rules hold for a model."""
+        return structs.replace(self, memo=Memo())
+
     def build_embeddings_requests(
         self, request: EmbeddingsRequest, credentials: Credentials
     ) -> list[HTTPRequest]:
@@ -174,6 +181,10 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def _rules(self, model: str) -> ModelRules:
+        found = self._found_rules
+        return found(model) if self.memo is None else self.memo.of(model, found)
+
+    def _found_rules(self, model: str) -> ModelRules:
         name = self._full_name(self.base_models.get(model, model)).lower()
         fitting = (
             (len(prefix), index, rules)
