@@ -47,6 +47,7 @@ from ringside_proxy.services.prices import PriceBook, overrides
 from ringside_proxy.services.rate_limits import RateLimits
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
+from ringside_proxy.services.schema_judge import SchemaJudge
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.services.sweeper import Sweeper
@@ -223,9 +224,7 @@ async def _assemble(
     idempotency = Idempotency(db, boot)
     tokens = _tokens(live_config.snapshot.settings, db, clock, new_id)
     stack.push_async_callback(tokens.save_uses)
-    guarded = GuardedClient()
-    stack.push_async_callback(guarded.close)
-    answers = Answers(client, new_id, Schemas(), Images(guarded))
+    answers = _answers(stack, client, new_id)
     executor = RunExecutor(db, answers, new_id, clock)
     woken = asyncio.Event()
     shield = Shield()
@@ -266,6 +265,13 @@ async def _assemble(
         stack.push_async_callback(_cancel, asyncio.create_task(work))
     stack.push_async_callback(idempotency.close)
     return proxy
+
+
+def _answers(stack: AsyncExitStack, client: ProviderClient, new_id: NewId) -> Answers:
+    guarded, judge = GuardedClient(), SchemaJudge()
+    stack.push_async_callback(guarded.close)
+    stack.push_async_callback(judge.close)
+    return Answers(client, new_id, Schemas(judge), Images(guarded))
 
 
 def _tokens(settings: Settings, db: Database, clock: Clock, new_id: NewId) -> Tokens:

@@ -60,8 +60,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
         return msgspec.structs.replace(self, asked=asked, request=request, repair=repair)
 
-    def faults(self, text: str, has_calls: bool) -> list[str]:
-        """What is wrong with an answer, in words for the model; empty if nothing."""
+    async def faults(self, text: str, has_calls: bool) -> list[str]:
+        """What is wrong with an answer, in words for the model; empty if nothing.
+
+        Raises InvalidRequestError for a schema that cannot be applied to it in time.
+        """
         if has_calls:
             return []
         if self.must_call:
@@ -73,7 +76,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         except orjson.JSONDecodeError:
             return [NOT_JSON]
         if self.schema is not None:
-            return self.schema.faults(value)
+            return await self.schema.faults(value, text)
         return [] if isinstance(value, dict) else [NOT_AN_OBJECT]
 
 

@@ -83,6 +83,8 @@ class Answers:
         """
         able = route.provider.capabilities(request.model)
         planned = plan(request, able, self._schemas)
+        if planned.schema is not None:
+            await planned.schema.check()
         if able.image_urls or not able.image_data:
             return planned
         fetched = await self._images.fetched(request.messages, route.rules.images)
@@ -119,7 +121,8 @@ class Answers:
         for again, as often as the route says. Where the route tells streams at once, one that
         `is_streamed` comes as it is said, without its finish until it has passed. Raises
         BillingError, ProviderError, and ResponseSchemaValidationFailedError for an answer that
-        does not pass, after the usage has been told.
+        does not pass, and InvalidRequestError for one whose schema takes too long to apply, after
+        the usage has been told.
 
         `meter` counts every attempt by itself; `on_request` is shown every request as it goes out.
         """
@@ -146,7 +149,11 @@ class Answers:
                 request = planned.request
                 whole = await self._whole(call, request)
             used = used + whole.usage
-            faults = whole.faults(planned)
+            try:
+                faults = await whole.faults(planned)
+            except InvalidRequestError:
+                yield [UsageDelta(used)]
+                raise
             if not faults:
                 yield [*whole.deltas, UsageDelta(used)]
                 return
@@ -172,7 +179,7 @@ class Answers:
                     told.extend(batch)
                     yield [delta for delta in batch if not isinstance(delta, Finish)]
         whole = _Whole(told)
-        if faults := whole.faults(planned):
+        if faults := await whole.faults(planned):
             raise _hopeless(planned, whole.text, faults, "and it has been told already")
         yield [delta for delta in told if isinstance(delta, Finish)]
 
@@ -345,9 +352,9 @@ class _Whole:
         self.text = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
         self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
 
-    def faults(self, planned: Plan) -> list[str]:
+    async def faults(self, planned: Plan) -> list[str]:
         """What is wrong with it, in words for the model; an answer that was cut is let through."""
-        return [] if self.is_cut else planned.faults(self.text, self.has_calls)
+        return [] if self.is_cut else await planned.faults(self.text, self.has_calls)
 
 
 def _words(delta: Delta) -> str:

@@ -5,6 +5,7 @@ and _CASES; without them each test takes a small part. RINGSIDE_HOSTILE_SEED is 
 """
 
 import asyncio
+import gc
 import os
 import random
 import time
@@ -21,8 +22,6 @@ AT_ONCE: Final = 32
 TICK_S: Final = 0.01
 BLOCKED_S_MAX: Final = 0.25
 """The promise: no input keeps the loop from everybody else for longer."""
-COMPUTED_S_MAX: Final = 4 * BLOCKED_S_MAX
-"""What is asserted, since a core that is shared computes slower; the figure itself is printed."""
 
 ATOMS: Final = (
     *(
@@ -97,14 +96,21 @@ class Watch:
 
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watch]:
-    """Watches the loop while the body runs, and holds it to the promise."""
+    """Watches the loop while the body runs, and holds it to the promise.
+
+    What the tests have piled up is not looked through for garbage meanwhile: a proxy has no such
+    heap, and looking through it takes as long as the promise allows.
+    """
     watch = Watch()
+    gc.collect()
+    gc.freeze()
     task = asyncio.create_task(watch.look())
     try:
         yield watch
     finally:
         task.cancel()
-    assert watch.worst_s < COMPUTED_S_MAX
+        gc.unfreeze()
+    assert watch.worst_s < BLOCKED_S_MAX
 
 
 def malformed(source: random.Random, body: Any) -> bytes:

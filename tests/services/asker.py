@@ -23,6 +23,7 @@ from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.metering import Ledger, call_of
 from ringside_proxy.services.model_routing import AnswerRules, ModelRouter, Route
 from ringside_proxy.services.prices import PriceBook
+from ringside_proxy.services.schema_judge import SchemaJudge
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.settings.schema import Settings
@@ -56,7 +57,7 @@ class Asker:
         self.timeouts = Timeouts()
         self.messages: list[Json] = [{"role": "user", "content": "Hi"}]
         self._answers = Answers(
-            client, lambda prefix: f"{prefix}_1", Schemas(), Images(GuardedClient())
+            client, lambda prefix: f"{prefix}_1", Schemas(SchemaJudge()), Images(GuardedClient())
         )
 
     async def ask(

@@ -19,6 +19,7 @@ from ringside_proxy.services.answer_plan import (
     plan,
 )
 from ringside_proxy.services.json_schemas import Schemas
+from ringside_proxy.services.schema_judge import SchemaJudge
 from tests.services.limited import NATIVE_CHOICES, NATIVE_FORMATS, able
 
 Json = dict[str, Any]
@@ -41,7 +42,7 @@ EVERYTHING: Final = able(**NATIVE_CHOICES, **NATIVE_FORMATS)
 def planned(abilities: Capabilities, *messages: Json, **params: Any) -> Plan:
     """The plan for a request with these parameters."""
     request = CompletionRequest(model="m", messages=list(messages) or [USER], params=params)
-    return plan(request, abilities, Schemas())
+    return plan(request, abilities, Schemas(SchemaJudge()))
 
 
 PLAIN: dict[str, Json] = {
@@ -188,7 +189,7 @@ def test_plan_leaves_the_callers_request_alone(params: Json) -> None:
     given, messages = json.dumps(params), [{"role": "system", "content": "Be brief."}, USER]
     request = CompletionRequest(model="m", messages=messages, params=params)
 
-    plan(request, able(), Schemas())
+    plan(request, able(), Schemas(SchemaJudge()))
 
     assert json.dumps(request.params) == given
     assert request.messages == [{"role": "system", "content": "Be brief."}, USER]
@@ -306,11 +307,11 @@ ANSWERS: dict[str, tuple[Json, str, bool, list[str]]] = {
 
 
 @pytest.mark.parametrize(("params", "text", "has_calls", "faults"), ANSWERS.values(), ids=ANSWERS)
-def test_answer_is_held_to_what_was_asked(
+async def test_answer_is_held_to_what_was_asked(
     params: Json, text: str, has_calls: bool, faults: list[str]
 ) -> None:
     """Faults are told in words for the model; an answer that calls has no text to check."""
-    assert planned(able(), **params).faults(text, has_calls) == faults
+    assert await planned(able(), **params).faults(text, has_calls) == faults
 
 
 def test_repair_shows_the_answer_and_its_faults() -> None:

@@ -1,21 +1,23 @@
 """Schemas of callers: what is taken, what is refused and why, and how faults are told."""
 
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
+import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.services.json_schemas import (
     COMPILED_MAX,
-    FAULT_CHARS_MAX,
-    FAULTS_SHOWN_MAX,
     PARAM,
     SCHEMA_BYTES_MAX,
     SCHEMA_DEPTH_MAX,
     SCHEMA_NODES_MAX,
     Schemas,
 )
+from ringside_proxy.services.schema_judge import SchemaJudge
+from ringside_proxy.services.schema_rules import FAULT_CHARS_MAX, FAULTS_SHOWN_MAX
 
 Json = dict[str, Any]
 NUMBER: Json = {"type": "number"}
@@ -43,11 +45,24 @@ def doubling(times: int) -> Json:
     return {"$defs": schemas, "$ref": f"#/$defs/{names[-1]}"}
 
 
-def refused(document: Any) -> InvalidRequestError:
-    """The error that compiling raises."""
+@pytest.fixture
+async def schemas() -> AsyncIterator[Schemas]:
+    """An empty cache, and its judge."""
+    judge = SchemaJudge()
+    yield Schemas(judge)
+    await judge.close()
+
+
+async def refused(schemas: Schemas, document: Any) -> InvalidRequestError:
+    """The error that compiling or checking raises."""
     with pytest.raises(InvalidRequestError) as raised:
-        Schemas().compile(document)
+        await schemas.compile(document).check()
     return raised.value
+
+
+async def faults(schemas: Schemas, document: Json, value: Any) -> list[str]:
+    """What is wrong with the value."""
+    return await schemas.compile(document).faults(value, orjson.dumps(value).decode())
 
 
 VALID: dict[str, tuple[Json, Any]] = {
@@ -67,11 +82,13 @@ VALID: dict[str, tuple[Json, Any]] = {
 
 
 @pytest.mark.parametrize(("document", "value"), VALID.values(), ids=VALID)
-def test_value_that_meets_the_schema_has_no_faults(document: Json, value: Any) -> None:
+async def test_value_that_meets_the_schema_has_no_faults(
+    schemas: Schemas, document: Json, value: Any
+) -> None:
     """What JSON Schema allows is taken, whatever the draft."""
-    schema = Schemas().compile(document)
+    await schemas.compile(document).check()
 
-    assert schema.faults(value) == []
+    assert await faults(schemas, document, value) == []
 
 
 INVALID: dict[str, tuple[Json, Any, str]] = {
@@ -98,21 +115,23 @@ INVALID: dict[str, tuple[Json, Any, str]] = {
 
 
 @pytest.mark.parametrize(("document", "value", "fault"), INVALID.values(), ids=INVALID)
-def test_fault_names_its_place_and_its_reason(document: Json, value: Any, fault: str) -> None:
+async def test_fault_names_its_place_and_its_reason(
+    schemas: Schemas, document: Json, value: Any, fault: str
+) -> None:
     """The model is told where its answer breaks which rule."""
-    [found] = Schemas().compile(document).faults(value)
+    [found] = await faults(schemas, document, value)
 
     assert found.startswith(fault)
 
 
-def test_faults_are_few_and_short() -> None:
+async def test_faults_are_few_and_short(schemas: Schemas) -> None:
     """However wrong the answer is, the complaint about it stays small."""
-    schema = Schemas().compile({"items": {"const": "x"}, "minItems": 10_000})
+    document = {"items": {"const": "x"}, "minItems": 10_000}
 
-    faults = schema.faults(["y" * 5_000] * 100)
+    found = await faults(schemas, document, ["y" * 5_000] * 100)
 
-    assert len(faults) == FAULTS_SHOWN_MAX
-    assert max(map(len, faults)) == FAULT_CHARS_MAX
+    assert len(found) == FAULTS_SHOWN_MAX
+    assert max(map(len, found)) == FAULT_CHARS_MAX
 
 
 REFUSED: dict[str, tuple[Any, str, str]] = {
@@ -149,9 +168,11 @@ REFUSED: dict[str, tuple[Any, str, str]] = {
 
 
 @pytest.mark.parametrize(("document", "code", "reason"), REFUSED.values(), ids=REFUSED)
-def test_schema_that_cannot_be_used_is_refused(document: Any, code: str, reason: str) -> None:
+async def test_schema_that_cannot_be_used_is_refused(
+    schemas: Schemas, document: Any, code: str, reason: str
+) -> None:
     """It is the caller's mistake, named with its parameter; nothing is fetched to find out."""
-    error = refused(document)
+    error = await refused(schemas, document)
 
     assert (error.code, error.param) == (code, PARAM)
     assert error.message.startswith(f"Invalid schema for '{PARAM}': ")
@@ -159,19 +180,16 @@ def test_schema_that_cannot_be_used_is_refused(document: Any, code: str, reason:
     assert len(error.message) < 500
 
 
-def test_schema_is_compiled_once() -> None:
+async def test_schema_is_compiled_once(schemas: Schemas) -> None:
     """The same document, however it is built, is the same compiled schema."""
-    schemas = Schemas()
-
     first = schemas.compile({"type": "object", "required": ["a"]})
 
     assert schemas.compile({"type": "object", "required": ["a"]}) is first
     assert schemas.compile({"type": "object", "required": ["b"]}) is not first
 
 
-def test_least_recently_used_schema_is_forgotten() -> None:
+async def test_least_recently_used_schema_is_forgotten(schemas: Schemas) -> None:
     """The cache keeps what is in use and is never larger than its limit."""
-    schemas = Schemas()
     kept, lost = schemas.compile({"const": "kept"}), schemas.compile({"const": "lost"})
     for number in range(COMPILED_MAX - 1):
         schemas.compile({"const": "kept"})
@@ -181,10 +199,9 @@ def test_least_recently_used_schema_is_forgotten() -> None:
     assert schemas.compile({"const": "lost"}) is not lost
 
 
-def test_refused_schema_is_refused_again() -> None:
+@pytest.mark.parametrize("document", [{"type": "objekt"}, {"pattern": "("}])
+async def test_refused_schema_is_refused_again(schemas: Schemas, document: Json) -> None:
     """A refusal leaves nothing behind that a second try could find."""
-    schemas = Schemas()
-
     for _ in range(2):
         with pytest.raises(InvalidRequestError):
-            schemas.compile({"type": "objekt"})
+            await schemas.compile(document).check()
