@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
-.PHONY: bench hostile faults catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
+.PHONY: bench bench-peers hostile faults catalogue demo run test verify live test-python-sdks test-node node test-deploy deploy-tools sbom check format lint lock clean help
 .DEFAULT_GOAL := help
 
 help: ## Lists the targets
@@ -59,8 +59,11 @@ hostile: $(VENV)/.dev ## All the hostile input: bodies, raw requests, schemas, s
 	@RINGSIDE_HOSTILE_BODIES=50000 RINGSIDE_HOSTILE_REQUESTS=20000 RINGSIDE_HOSTILE_SCHEMAS=5000 \
 	  RINGSIDE_HOSTILE_CASES=2500 $(BIN)/python -m pytest -q -s tests/api/test_hostile_load.py tests/api/test_hostile_cases.py
 
-bench: $(VENV)/.dev ## What it costs, beside the least that could do the work; prints a table
-	@$(BIN)/python -m tests.bench $(BENCH)
+bench: $(VENV)/.dev ## What it costs, beside the least that could do the work; ARGS=--readme keeps it
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+bench-peers: $(VENV)/.dev ## Installs LiteLLM and Portkey by pin, for make bench to measure beside
+	@$(BIN)/python -m tests.bench.peers
 
 check: lint test ## Format, lint, types, floors, tests
 
@@ -81,8 +84,9 @@ lock: $(VENV)/.venv ## Renews the lock files
 	@$(LOCK) pyproject.toml --extra demo --group build --group dev --group vendors -c requirements-demo.lock -o requirements-dev.lock
 	@for given in tests/e2e/sdk_python/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
 	@for given in tests/deploy/*.in; do $(LOCK) $$given -o $${given%.in}.lock; done
+	@$(LOCK) tests/bench/peers/litellm.in -o tests/bench/peers/litellm.lock
 	@$(LOCK) --no-deps tests/catalogue/sources.in -o tests/catalogue/sources.lock
-	@cd tests/e2e/sdk_node && npm install --package-lock-only
+	@for folder in tests/e2e/sdk_node tests/bench/peers/portkey; do (cd $$folder && npm install --package-lock-only); done
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
        --no-strip-extras --no-emit-index-url --no-emit-find-links --python-version 3.11
@@ -109,4 +113,4 @@ catalogue: $(VENV)/.dev ## Freezes the table of models and prices anew
 	@$(BIN)/python -m tests.catalogue.freeze .venvs/catalogue
 
 clean: ## Removes what the targets made
-	@rm -rf $(VENV) .venvs dist tests/e2e/sdk_node/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf $(VENV) .venvs dist tests/e2e/sdk_node/node_modules tests/bench/peers/portkey/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,206 +1,100 @@
 """`make bench`: what Ringside costs, beside the least that could do the work, in one run.
 
-Contenders take turns on one core; callers and the far end have the others. Every figure is a ratio
-or a difference within the run: the machine's speed cancels out, what is left is the code.
+    python -m tests.bench [--quick] [--readme]
+
+Contenders take turns on one core, in many short rounds; callers and the far end have the others.
+Goals are ratios or differences within the run: the machine's speed cancels out, what is left is the
+code. CPU is what the contenders' own clocks say, all their threads together.
 """
 
 import argparse
-import asyncio
-import importlib.metadata
-import json
 import os
-import platform
-import sys
 import tempfile
+import time
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.bench import works
-from tests.bench.processes import other_cpus
-from tests.bench.works import FULL, QUICK, Field, Figure, Scale
+import uvloop
 
-MEMORY_REQUESTS: Final = {FULL: 20_000, QUICK: 500}
+from tests.bench import growth, lines, standing, throughput, works
+from tests.bench.field import Field
+from tests.bench.processes import OTHER_CPUS
+from tests.bench.scale import FULL, QUICK, Scale
+from tests.bench.table import Line, bars, goal_bars, machine, table
+
 README: Final = Path(__file__).resolve().parents[2] / "README.md"
 MARKS: Final = ("<!-- bench -->\n", "<!-- /bench -->\n")
 
 
-@dataclass(frozen=True)
-class Line:
-    """A row of the table."""
-
-    work: str
-    measured: float
-    goal: float
-    unit: str
-    note: str = ""
-    at_least: bool = False
-
-    @property
-    def is_reached(self) -> bool:
-        """Whether the goal is."""
-        return self.measured >= self.goal if self.at_least else self.measured <= self.goal
-
-    def markdown(self) -> str:
-        """The row."""
-        sign, mark = ("≥" if self.at_least else "≤"), ("yes" if self.is_reached else "**no**")
-        return (
-            f"| {self.work} | {self.measured:.3g} {self.unit} | {sign} {self.goal:g} {self.unit} "
-            f"| {mark} | {self.note} |"
-        )
-
-
-def spread(*figures: Figure) -> str:
-    """How much the rounds differ."""
-    return f"±{50 * max(figure.spread for figure in figures):.0f} %"
-
-
-async def measured(home: Path, scale: Scale) -> list[Line]:
-    """Every line of the table."""
+async def measured(home: Path, scale: Scale) -> tuple[list[Line], dict[str, float]]:
+    """Every line of the table; and the CPU µs of a plain chat, by contender."""
+    rows: list[Line] = []
     with ExitStack() as stack:
+        said("starting everybody")
         on = Field(home, scale, stack)
-        os.sched_setaffinity(0, other_cpus())
-        chat = await works.plain_chat(on)
-        relay, ringside = chat["relay"], chat["ringside"]
-        lines = [
-            Line(
-                "plain chat completion, everything on, CPU",
-                ringside.median / relay.median,
-                2.0,
-                "x bare relay",
-                f"{relay.median:.0f} and {ringside.median:.0f} µs, {spread(relay, ringside)}",
-            )
-        ]
-        lines += _streams(await works.streamed(on))
-        added = await works.added_latency(on)
-        lines += [
-            Line(
-                f"added latency at 200 requests/s, {name}",
-                added[name].median,
-                goal,
-                "ms",
-                f"bare relay {added[f'relay {name}'].median:.2f} ms",
-            )
-            for name, goal in (("p50", 1.0), ("p99", 5.0))
-        ]
-        late = await works.paced(on)
-        lines += [
-            Line(
-                f"{scale.streams} streams at 25 chunks/s, lag p99",
-                late["p99"].median,
-                50,
-                "ms",
-                f"p50 {late['p50'].median:.1f} ms",
-            ),
-            Line("streams that were starved", late["starved"].median, 0, "streams"),
-        ]
-        grown = await works.growth(on)
-        lines.append(
-            Line(
-                "run on 4,900 messages against 100 (last_messages 10), CPU",
-                grown["many"].median / grown["few"].median,
-                1.5,
-                "x",
-                f"{grown['few'].median:.0f} and {grown['many'].median:.0f} µs, {spread(*grown.values())}",
-            )
-        )
-        upstream_port = on.upstream.port
-        started = await works.start_up(home, upstream_port, scale.rounds)
-        grew = await works.memory(home, upstream_port, MEMORY_REQUESTS[scale])
-    return [
-        *lines,
-        Line("start to the first 200", started["seconds"].median, 0.8, "s"),
-        Line("resident memory, idle", started["idle MB"].median, 70, "MB"),
-        Line(
-            f"resident memory, added by {MEMORY_REQUESTS[scale]:,} requests",
-            grew["grown MB"].median,
-            15,
-            "MB",
-        ),
-        *_installed(),
-    ]
+        said("plain chats")
+        rates, (chats, shares) = await works.headroom(on), await works.plain_chat(on)
+        rows += lines.chats(chats)
+        said("streams at a model's pace")
+        rows += lines.paced_chunks(await works.paced_chunks(on), scale)
+        said("streams in one burst")
+        rows += lines.bursts(await works.streamed(on), await works.plain_runs(on))
+        said("latency")
+        rows += lines.latency(await works.added_latency(on))
+        said("many streams")
+        for streams, per_s in scale.streams:
+            done = {
+                "relay": await works.paced(on, on.relay, streams, per_s, works.relayed),
+                "ringside": await works.paced(on, on.ringside, streams, per_s, works.proxied),
+            }
+            rows += lines.paced(streams, per_s, done, is_aimed=streams == scale.goal_streams)
+        said("threads of all sizes")
+        threads = await growth.threads(on)
+        rows += lines.growth(await growth.runs(on, threads))
+        rows += lines.pages(await growth.pages(on, threads), max(threads))
+        said("store and webhooks")
+        rows += lines.store(await throughput.store(on))
+        rows += lines.webhooks(await throughput.webhooks(on))
+        said("start-up, memory, size")
+        rows += lines.start_up(await standing.start_up(on))
+        rows += lines.memory(await standing.memory(on), scale)
+        rows += lines.installed(*standing.installed())
+        rows += lines.headroom(rates, shares)
+    return rows, {name: figure.median for name, figure in chats.items()}
 
 
-def _streams(figures: dict[str, Figure]) -> list[Line]:
-    relay, chat, run = (figures[f"{name} chunk"] for name in ("relay", "chat", "run"))
-    ideal, whole = figures["ideal short"], figures["run short"]
-    return [
-        Line(
-            "streamed chat, CPU per chunk",
-            chat.median / relay.median,
-            1.5,
-            "x bare relay",
-            f"{relay.median:.2f} and {chat.median:.2f} µs",
-        ),
-        Line(
-            "streamed run, CPU per delta",
-            run.median / relay.median,
-            4.0,
-            "x bare relay",
-            f"{run.median:.2f} µs",
-        ),
-        Line(
-            "run lifecycle, durable, runs per CPU second",
-            ideal.median / whole.median,
-            0.5,
-            "x ideal engine",
-            f"{ideal.median:.0f} and {whole.median:.0f} µs a run, {spread(ideal, whole)}",
-            at_least=True,
-        ),
-    ]
+def said(what: str) -> None:
+    """Tell what is going on."""
+    print(f"{time.strftime('%H:%M:%S')} {what} …", flush=True)
 
 
-def _installed() -> list[Line]:
-    """What the package and everything it needs take on disk."""
-    names, waiting = set[str](), ["ringside-proxy"]
-    while waiting:
-        name = waiting.pop().lower().replace("_", "-")
-        if name in names:
-            continue
-        try:
-            needs = importlib.metadata.requires(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        names.add(name)
-        waiting += [
-            need.split(";")[0].split("[")[0].strip("<>=!~ 0123456789.,*")
-            for need in needs
-            if "extra ==" not in need
-        ]
-    size = sum(
-        path.stat().st_size
-        for name in names
-        for file in importlib.metadata.files(name) or ()
-        if (path := Path(str(file.locate()))).is_file()
+def report(rows: list[Line], chats: dict[str, float], seconds: float) -> str:
+    """What goes into the README."""
+    ordered = dict(sorted(chats.items(), key=lambda entry: entry[1]))
+    plot = "\n".join([*bars("CPU of a plain chat", ordered, "µs"), "", *goal_bars(rows)])
+    return (
+        f"{table(rows)}\n\n```text\n{plot}\n```\n\n"
+        f"Measured on {machine()}, in {seconds / 60:.0f} minutes.\n"
     )
-    return [
-        Line("installed", size / 10**6, 60, "MB"),
-        Line("distributions", float(len(names)), 30, ""),
-    ]
-
-
-def table(lines: list[Line]) -> str:
-    """The whole of it."""
-    head = "| work | measured | goal | reached | |\n| --- | --- | --- | --- | --- |"
-    return "\n".join([head, *(line.markdown() for line in lines)])
 
 
 def main() -> None:
-    """Measure, print, and with `--readme` put the table into the README."""
+    """Measure, print, and with `--readme` put it into the README."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a few requests: does it run?")
-    parser.add_argument("--readme", action="store_true", help="put the table into the README")
+    parser.add_argument("--readme", action="store_true", help="put the results into the README")
     given = parser.parse_args()
+    os.sched_setaffinity(0, OTHER_CPUS)
+    standing.compiled()
+    began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
-        lines = asyncio.run(measured(Path(home), QUICK if given.quick else FULL))
-    machine = f"CPython {platform.python_version()}, {os.cpu_count()} cores, {platform.system()}"
-    text = f"{table(lines)}\n\nMeasured with `make bench` on {machine}.\n"
-    print(text)
+        done = uvloop.run(measured(Path(home), QUICK if given.quick else FULL))
+    text = report(*done, time.monotonic() - began_s)
+    print(f"\n{text}")
     if given.readme:
         before, _, rest = README.read_text().partition(MARKS[0])
         README.write_text(f"{before}{MARKS[0]}{text}{MARKS[1]}{rest.partition(MARKS[1])[2]}")
-    json.dump([line.__dict__ for line in lines], sys.stderr, indent=1)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,14 @@ import asyncio
 import re
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Final, cast
 
 LENGTH: Final = re.compile(rb"content-length: (\d+)", re.IGNORECASE)
 STATUS: Final = re.compile(rb"HTTP/1\.1 (\d+)")
 STAMP: Final = re.compile(rb'"(\d+\.\d{6}) "')
 """When a paced chunk was sent, by the machine's monotonic clock."""
+STAMP_BYTES_MAX: Final = 32
 LAST_CHUNK: Final = b"0\r\n\r\n"
 
 
@@ -25,6 +27,8 @@ class Connection(asyncio.Protocol):
         self._on_data = on_data
         self._answered: asyncio.Future[bytes] | None = None
         self._transport: asyncio.Transport | None = None
+        self.is_open = True
+        self.answer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """There is a connection."""
@@ -32,6 +36,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The contender hung up."""
+        self.is_open = False
         if self._answered is not None and not self._answered.done():
             self._answered.set_exception(RefusedError(f"hung up: {bytes(self._buffer[:300])!r}"))
 
@@ -52,11 +57,11 @@ class Connection(asyncio.Protocol):
         self._answered = asyncio.get_running_loop().create_future()
         began_s = time.perf_counter()
         self._transport.write(request)
-        answer = await self._answered
+        self.answer = await self._answered
         took_s = time.perf_counter() - began_s
-        status = STATUS.match(answer)
+        status = STATUS.match(self.answer)
         if status is None or status[1] != b"200":
-            raise RefusedError(answer[:400].decode(errors="replace"))
+            raise RefusedError(self.answer[:400].decode(errors="replace"))
         return took_s
 
     def close(self) -> None:
@@ -82,66 +87,115 @@ async def connect(port: int, on_data: Callable[[bytes], None] | None = None) -> 
     return connection
 
 
-def post(path: str, body: bytes, token: str) -> bytes:
+def post(path: str, body: bytes, token: str, *headers: str) -> bytes:
     """A request's bytes."""
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = "".join(
+        f"{line}\r\n"
+        for line in (
+            f"POST {path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Authorization: Bearer {token}",
+            *headers,
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+        )
     )
-    return head.encode() + body
+    return f"{head}\r\n".encode() + body
+
+
+def get(path: str, token: str) -> bytes:
+    """A request's bytes."""
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
+    )
+
+
+class Callers:
+    """Connections that stay open from round to round, so that no round pays for opening them."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self._port = port
+        self._count = count
+        self._open: list[Connection] = []
+
+    async def ask(self, request: bytes, count: int) -> list[float]:
+        """`count` requests, each as soon as the last is answered; how many seconds each took."""
+        left, took_s = count, list[float]()
+
+        async def call(connection: Connection) -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                took_s.append(await connection.ask(request))
+
+        await self._connect()
+        await asyncio.gather(*map(call, self._open))
+        return took_s
+
+    async def _connect(self) -> None:
+        """Some contenders hang up on who says nothing for five seconds."""
+        self._open = [connection for connection in self._open if connection.is_open]
+        while len(self._open) < self._count:
+            self._open.append(await connect(self._port))
+
+    def close(self) -> None:
+        """Hang up."""
+        for connection in self._open:
+            connection.close()
 
 
 async def closed_loop(port: int, request: bytes, count: int, callers: int) -> list[float]:
-    """`count` requests over `callers` connections, each as soon as the last is answered."""
-    left, took_s = count, list[float]()
-
-    async def call() -> None:
-        nonlocal left
-        connection = await connect(port)
-        while left > 0:
-            left -= 1
-            took_s.append(await connection.ask(request))
-        connection.close()
-
-    await asyncio.gather(*(call() for _ in range(callers)))
-    return took_s
+    """`count` requests over `callers` new connections."""
+    with closing(Callers(port, callers)) as calling:
+        return await calling.ask(request, count)
 
 
 async def open_loop(
     port: int, request: bytes, *, per_s: int, seconds: float, callers: int
 ) -> list[float]:
-    """Requests at a fixed rate, whatever the answers do; each waits for a free connection."""
-    loop, took_s = asyncio.get_running_loop(), list[float]()
+    """Requests at a fixed rate, whatever the answers do; how many seconds each took from when it was
+    due, the wait for a free connection with them.
+    """
+    loop, now, took_s = asyncio.get_running_loop(), time.perf_counter, list[float]()
     free: asyncio.Queue[Connection] = asyncio.Queue()
     for _ in range(callers):
         free.put_nowait(await connect(port))
 
-    async def call() -> None:
+    async def call(due_s: float) -> None:
         connection = await free.get()
-        took_s.append(await connection.ask(request))
+        await connection.ask(request)
+        took_s.append(now() - due_s)
         free.put_nowait(connection)
 
-    began_s, calls = loop.time(), []
+    began_s, calls = now(), []
     for number in range(round(per_s * seconds)):
-        await asyncio.sleep(max(0.0, began_s + number / per_s - loop.time()))
-        calls.append(loop.create_task(call()))
+        due_s = began_s + number / per_s
+        await asyncio.sleep(max(0.0, due_s - now()))  # wakes up late at times: not the contender's
+        calls.append(loop.create_task(call(max(due_s, now()))))
     await asyncio.gather(*calls)
     while not free.empty():
         free.get_nowait().close()
     return took_s
 
 
-async def paced_streams(port: int, request: bytes, streams: int) -> list[list[float]]:
+async def paced_streams(
+    port: int, request: bytes, streams: int, *, within_s: float
+) -> list[list[float]]:
     """How late each chunk of each stream was, in seconds, for streams that are open together."""
 
     async def listen(number: int) -> list[float]:
-        late_s: list[float] = []
+        late_s, rest = list[float](), b""
 
         def note(data: bytes) -> None:
-            now_s = time.monotonic()
-            late_s.extend(now_s - float(stamp) for stamp in STAMP.findall(data))
+            nonlocal rest
+            now_s, seen = time.monotonic(), rest + data
+            end = 0
+            for stamp in STAMP.finditer(seen):
+                late_s.append(now_s - float(stamp[1]))
+                end = stamp.end()
+            rest = seen[max(end, len(seen) - STAMP_BYTES_MAX) :]
 
-        await asyncio.sleep(number * 0.002)  # they do not begin in the same instant
+        await asyncio.sleep(within_s * number / streams)  # they do not begin in the same instant
         connection = await connect(port, note)
         await connection.ask(request)
         connection.close()

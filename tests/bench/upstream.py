@@ -13,7 +13,7 @@ from typing import Final, cast
 
 import uvloop
 
-CHUNKS: Final = 50
+CHUNKS: Final = 200
 FEW_CHUNKS: Final = 5
 """Text chunks of a streamed answer; of one to a model whose name begins with `short`."""
 
@@ -48,30 +48,30 @@ LAST: Final = (
     + USAGE
     + b"}\n\ndata: [DONE]\n\n"
 )
-BURST: Final = FIRST + TEXT * CHUNKS + LAST
-SHORT_BURST: Final = FIRST + TEXT * FEW_CHUNKS + LAST
-
-
-def answer(content_type: bytes, body: bytes) -> bytes:
-    """A whole HTTP answer."""
-    return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
-        % (content_type, len(body))
-        + body
-    )
-
-
-PLAIN_ANSWER: Final = answer(b"application/json", PLAIN)
-BURST_ANSWER: Final = answer(b"text/event-stream", BURST)
-SHORT_ANSWER: Final = answer(b"text/event-stream", SHORT_BURST)
-STREAM_HEAD: Final = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-)
 
 
 def chunked(data: bytes) -> bytes:
     """A piece of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+PLAIN_ANSWER: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(PLAIN)
+    + PLAIN
+)
+STREAM_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+def burst(chunks: int) -> bytes:
+    """A whole streamed answer, every frame a piece of a chunked body, as vendors send them."""
+    pieces = (FIRST, *(TEXT for _ in range(chunks)), LAST)
+    return STREAM_HEAD + b"".join(map(chunked, pieces)) + b"0\r\n\r\n"
+
+
+BURST_ANSWER: Final = burst(CHUNKS)
+SHORT_ANSWER: Final = burst(FEW_CHUNKS)
 
 
 class Upstream(asyncio.Protocol):
