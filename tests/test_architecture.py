@@ -23,7 +23,7 @@ REASON: Final = re.compile(r"# long: \S+")
 """Beside a `def`, or in a file's first line: why this one is longer."""
 
 PRINTING: Final = ("cli.py", "demo.py")
-DIALLING: Final = ("providers/client.py", "guarded_client.py")
+DIALLING: Final = ("providers/connections.py", "guarded_client.py")
 """Calls to whom the owner configured, and calls to whom somebody else named."""
 
 SQL: Final = re.compile(
@@ -127,7 +127,7 @@ ALLOWED: Final[list[tuple[Check, str, str]]] = [
     (long_function, "a.py", "# long: a table\ndef f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX),
     (sql_outside_the_store, "store/runs.py", "Q = 'SELECT id FROM runs'"),
     (sql_outside_the_store, "api/a.py", "M = 'Select a model; update its settings'"),
-    (client_outside_its_module, "providers/client.py", "from aiohttp import ClientSession"),
+    (client_outside_its_module, "providers/connections.py", "from aiohttp import ClientSession"),
     (client_outside_its_module, "providers/a.py", "def f(s: aiohttp.ClientSession): ..."),
     (print_outside_commands, "cli.py", "print('x')"),
 ]

@@ -11,10 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias, TypeVar
 
-import aiohttp
 import msgspec
 
-from ringside_proxy import __version__
 from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
     ProviderError,
@@ -23,8 +21,8 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.breakers import Breaker, Breakers, Call, Key, OnState
+from ringside_proxy.providers.connections import Connections
 from ringside_proxy.providers.exchange import (
-    CONNECTED,
     TRANSPORT_ERRORS,
     Attempt,
     Exchange,
@@ -44,10 +42,6 @@ from ringside_proxy.telemetry.waits import waited
 
 __all__ = ["Observe", "ProviderClient", "Reply", "Target", "Timeouts"]
 
-CONNECTIONS_MAX: Final = 1000
-CONNECTIONS_PER_HOST_MAX: Final = 200
-KEEPALIVE_S: Final = 30
-DNS_CACHE_S: Final = 30
 REPLY_BYTES_MAX: Final = 32 * 1024 * 1024
 FAREWELL_S_MAX: Final = 5.0
 FAREWELLS_S_MAX: Final = 1.0
@@ -91,7 +85,7 @@ class _Upstream(msgspec.Struct):
     `budget` is the provider's: how many retries it is still good for.
     """
 
-    session: aiohttp.ClientSession
+    connections: Connections
     budget: RetryBudget
     calls: int = 0
 
@@ -146,7 +140,7 @@ class ProviderClient:
         async def attempt() -> Exchange[T]:
             nonlocal next_request
             measured = Attempt(target, next_request, self._clock, self._observe)
-            exchange = Exchange(upstream.session, measured, new_decoder(), asked)
+            exchange = Exchange(upstream.connections, measured, new_decoder(), asked)
             try:
                 await exchange.open()
             except BaseException as error:
@@ -196,7 +190,7 @@ class ProviderClient:
             try:
                 with measured.guard():
                     async with asyncio.timeout_at(deadline_s):
-                        return await _reply(upstream.session, measured)
+                        return await _reply(upstream.connections, measured)
             finally:
                 measured.end()
 
@@ -231,7 +225,7 @@ class ProviderClient:
             await asyncio.wait(self._closing)
         upstreams, self._upstreams = self._upstreams, {}
         for upstream in upstreams.values():
-            await upstream.session.close()
+            await upstream.connections.close()
 
     async def _with_retries(
         self,
@@ -315,7 +309,7 @@ class ProviderClient:
             measured = Attempt(target, request, self._clock, None)
             with suppress(*TRANSPORT_ERRORS):
                 async with asyncio.timeout(FAREWELL_S_MAX):
-                    (await begin(upstream.session, measured, None)).close()
+                    (await begin(upstream.connections, measured, None)).close()
 
         def told(task: asyncio.Task[None]) -> None:
             self._farewells.discard(task)
@@ -332,8 +326,8 @@ class ProviderClient:
         upstream = self._upstreams.get(configuration)
         if upstream is None:
             budget = self._budgets.setdefault(target.provider, RetryBudget(self._clock))
-            session = _new_session(trust_env=target.trust_env)
-            upstream = _Upstream(session=session, budget=budget)
+            connections = Connections(trust_env=target.trust_env)
+            upstream = _Upstream(connections=connections, budget=budget)
             self._upstreams[configuration] = upstream
         upstream.calls += 1
         return upstream
@@ -347,7 +341,7 @@ class ProviderClient:
             return
         if self._upstreams.get(configuration) is upstream:
             del self._upstreams[configuration]
-            task = asyncio.create_task(upstream.session.close())
+            task = asyncio.create_task(upstream.connections.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
@@ -356,8 +350,8 @@ def _configuration(target: Target) -> _Configuration:
     return (target.provider, target.session)
 
 
-async def _reply(session: aiohttp.ClientSession, attempt: Attempt) -> Reply:
-    async with await begin(session, attempt, None) as response:
+async def _reply(connections: Connections, attempt: Attempt) -> Reply:
+    async with await begin(connections, attempt, None) as response:
         attempt.mark_first_byte()
         if not 200 <= response.status < 300:
             raise attempt.refusal(response, await read_refusal(response))
@@ -394,35 +388,3 @@ def _with_request_id(request: HTTPRequest, request_id: str | None) -> HTTPReques
     if request_id is None:
         return request
     return msgspec.structs.replace(request, headers=request.headers | {"x-request-id": request_id})
-
-
-def _new_session(*, trust_env: bool) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        connector=_TellingConnector(
-            limit=CONNECTIONS_MAX,
-            limit_per_host=CONNECTIONS_PER_HOST_MAX,
-            keepalive_timeout=KEEPALIVE_S,
-            ttl_dns_cache=DNS_CACHE_S,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"user-agent": f"ringside-proxy/{__version__}"},
-        trust_env=trust_env,
-    )
-
-
-class _TellingConnector(aiohttp.TCPConnector):
-    """Tells whoever asked for a connection that it has one. aiohttp's tracing could, at ten times
-    the price.
-    """
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> Any:
-        """A connection for the request."""
-        connection = await super().connect(req, traces, timeout)
-        if tell := CONNECTED.get():
-            tell()
-        return connection

@@ -7,14 +7,11 @@ table, looked up along the exception's MRO.
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from contextvars import ContextVar
 from functools import lru_cache
-from io import BytesIO
 from typing import Final, Generic, TypeVar
 
 import aiohttp
 import msgspec
-from yarl import URL
 
 from ringside_proxy.domain.errors import (
     ProviderBadReplyError,
@@ -22,6 +19,7 @@ from ringside_proxy.domain.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from ringside_proxy.providers.connections import Answer, Connections
 from ringside_proxy.providers.errors import error_from_reply, redact
 from ringside_proxy.providers.types import Epilogue, HTTPRequest, StreamDecoder
 from ringside_proxy.system import Clock
@@ -33,7 +31,6 @@ ERROR_BODY_S_MAX: Final = 10.0
 FIRST_ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bounds the answer that only says where the real one is."""
 
-BODY_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 EPILOGUE_S_MAX: Final = 5.0
 EOF_GRACE_S: Final = 0.25
 """How long the end of the body is waited for after the last event: it saves a new TLS handshake."""
@@ -49,9 +46,6 @@ The outcome is `ok`, `cancelled` or an error's code.
 
 Restate = Callable[[int, Mapping[str, str], bytes], tuple[int, Mapping[str, str], bytes]]
 """Puts a refusal in the words that `errors.py` reads: status, headers and body in, and out."""
-
-CONNECTED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("connected", default=None)
-"""Called when the request that is being sent has its connection."""
 
 T = TypeVar("T")
 
@@ -185,7 +179,7 @@ class Attempt:
                 target.provider, target.model, self.outcome, self.first_byte_s, duration_s
             )
 
-    def refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ProviderError:
+    def refusal(self, response: Answer, body: bytes) -> ProviderError:
         """The error that an answer stands for."""
         said: tuple[int, Mapping[str, str], bytes] = response.status, response.headers, body
         if self.target.restate:
@@ -217,17 +211,17 @@ class Exchange(Generic[T]):
 
     def __init__(
         self,
-        session: aiohttp.ClientSession,
+        connections: Connections,
         attempt: Attempt,
         decoder: StreamDecoder[T],
         asked: HTTPRequest,
     ) -> None:
-        self._session = session
+        self._connections = connections
         self._attempt = attempt
         self._decoder = decoder
         self._timeouts = attempt.target.timeouts
         self._asked = asked
-        self._response: aiohttp.ClientResponse | None = None
+        self._response: Answer | None = None
         self._first: list[T] = []
         self._received_bytes = 0
         self._is_over = False
@@ -285,23 +279,23 @@ class Exchange(Generic[T]):
             raise too_large(self._attempt.target.provider, FIRST_ANSWER_BYTES_MAX)
         self._attempt.request = self._attempt.again = follow(body)
 
-    async def _send(self) -> aiohttp.ClientResponse:
+    async def _send(self) -> Answer:
         """The answer's head; `first_byte_s` counts from the moment there is a connection."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(None) as deadline:
             self._response = await begin(
-                self._session,
+                self._connections,
                 self._attempt,
                 lambda: deadline.reschedule(loop.time() + self._timeouts.first_byte_s),
             )
         return self._response
 
-    async def _check(self, response: aiohttp.ClientResponse) -> None:
+    async def _check(self, response: Answer) -> None:
         """Raises ProviderError for anything but a stream: some send errors as JSON with a 200."""
         if response.status != 200 or response.content_type in ("application/json", "text/html"):
             raise self._attempt.refusal(response, await read_refusal(response))
 
-    async def _next(self, response: aiohttp.ClientResponse) -> list[T]:
+    async def _next(self, response: Answer) -> list[T]:
         """The next items; an empty list at the end of a whole answer."""
         while not self._is_over:
             if self._decoder.is_done:
@@ -327,7 +321,7 @@ class Exchange(Generic[T]):
         with suppress(*TRANSPORT_ERRORS):
             async with (
                 asyncio.timeout(EPILOGUE_S_MAX),
-                await begin(self._session, beside, None) as response,
+                await begin(self._connections, beside, None) as response,
             ):
                 body = await read_up_to(response, FIRST_ANSWER_BYTES_MAX)
                 if response.status == 200 and len(body) <= FIRST_ANSWER_BYTES_MAX:
@@ -347,7 +341,7 @@ class Exchange(Generic[T]):
         self._attempt.outcome = "ok"
         return items
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _read(self, response: Answer) -> bytes:
         is_first = self._attempt.first_byte_s is None
         wait_s = self._timeouts.first_byte_s if is_first else self._timeouts.between_chunks_s
         async with asyncio.timeout(wait_s):
@@ -361,22 +355,12 @@ class Exchange(Generic[T]):
 
 
 async def begin(
-    session: aiohttp.ClientSession, attempt: Attempt, on_connected: Callable[[], None] | None
-) -> aiohttp.ClientResponse:
+    connections: Connections, attempt: Attempt, on_connected: Callable[[], None] | None
+) -> Answer:
     """Sends a request and gives back the answer's head."""
-    timeouts, request = attempt.target.timeouts, attempt.outgoing()
-    told = CONNECTED.set(on_connected)
-    try:
-        return await session.request(
-            request.method,
-            _url(request),
-            headers=request.headers,
-            data=_payload(request.body),
-            allow_redirects=False,  # a redirect would carry the key to another host
-            timeout=_client_timeout(timeouts.pool_s, timeouts.connect_s),
-        )
-    finally:
-        CONNECTED.reset(told)
+    timeouts = attempt.target.timeouts
+    timeout = _client_timeout(timeouts.pool_s, timeouts.connect_s)
+    return await connections.ask(attempt.outgoing(), timeout, on_connected)
 
 
 @lru_cache(maxsize=64)
@@ -384,22 +368,7 @@ def _client_timeout(pool_s: float, connect_s: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(connect=pool_s + connect_s, sock_connect=connect_s)
 
 
-def _url(request: HTTPRequest) -> URL | str:
-    """The address as aiohttp wants it; it would rewrite a path that is quoted, or break a signature."""
-    if request.sign is None and "%" not in request.url:
-        return request.url
-    try:
-        return URL(request.url, encoded=True)
-    except ValueError:
-        return request.url  # which aiohttp refuses, in its own words
-
-
-def _payload(body: bytes) -> bytes | BytesIO | None:
-    """The body as aiohttp wants it: a large one is written piece by piece."""
-    return BytesIO(body) if len(body) > BODY_AT_ONCE_BYTES_MAX else body or None
-
-
-async def read_up_to(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+async def read_up_to(response: Answer, bytes_max: int) -> bytes:
     """The body, or its beginning: a little more than `bytes_max` if there is more."""
     parts, size = [], 0
     while size <= bytes_max and (chunk := await response.content.readany()):
@@ -408,7 +377,7 @@ async def read_up_to(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
-async def read_refusal(response: aiohttp.ClientResponse) -> bytes:
+async def read_refusal(response: Answer) -> bytes:
     """What a refusal says, or nothing if it breaks off: what its status says is enough."""
     with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(ERROR_BODY_S_MAX):
@@ -423,7 +392,7 @@ def too_large(provider: str, bytes_max: int) -> ProviderBadReplyError:
     )
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
+async def _drain(response: Answer) -> None:
     """Reads what is left after the last event, so that the connection can serve the next call."""
     with suppress(*TRANSPORT_ERRORS):
         async with asyncio.timeout(EOF_GRACE_S):
