@@ -9,9 +9,10 @@ from ringside_proxy.api.rate_limits import admit_call
 from ringside_proxy.api.request import read_open_body
 from ringside_proxy.domain.ledger import CallKind
 from ringside_proxy.domain.money import usd_text
+from ringside_proxy.services.calls import call_of
 from ringside_proxy.services.chat_replay import ChatReplay
 from ringside_proxy.services.completions import ChatCall, EmbeddingsCall
-from ringside_proxy.services.metering import Meter, call_of
+from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 
 
@@ -79,9 +80,9 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
         try:
             await stream.begin()
             async for frames in batches:
-                await stream.write(frames)
                 if caller(request).once is not None:
-                    kept.feed(frames)
+                    kept.feed(frames)  # first: what may have been told is told again
+                await stream.write(frames)
         except Exception as error:
             if not stream.has_begun:
                 raise

@@ -149,23 +149,26 @@ async def _answer(
     stream = sse.Stream(request, headers)
     try:
         try:
-            await _tell(stream, begun.first_events, begun.live.channel)
+            last = await _tell(stream, begun.first_events, begun.live.channel)
         except Exception as error:
             if not stream.has_begun:
                 raise
-            await stream.write(sse.frame("error", envelope_in_stream(request, error)))
-        await stream.write(sse.DONE)
-        return await stream.end()
+            last = sse.frame("error", envelope_in_stream(request, error))
+        return await stream.end(last + sse.DONE)
     finally:
         services(request).runs.leave(begun, snapshot(request))
 
 
-async def _tell(stream: sse.Stream, first: list[StreamEvent], channel: EventChannel) -> None:
-    """Every event of a run, until it ends."""
+async def _tell(stream: sse.Stream, first: list[StreamEvent], channel: EventChannel) -> bytes:
+    """Every event of a run, until it ends; gives the last frames, which go out with the end."""
     await stream.begin()
     await stream.write(sse.frames(first))
     async for batch in channel.batches(sse.KEEP_ALIVE_S):
-        await stream.write(sse.frames(batch) or sse.KEEP_ALIVE)
+        frames = sse.frames(batch) or sse.KEEP_ALIVE
+        if channel.is_over:
+            return frames
+        await stream.write(frames)
+    return b""
 
 
 def _params(

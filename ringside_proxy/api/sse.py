@@ -14,6 +14,8 @@ KEEP_ALIVE_S: Final = 15.0
 KEEP_ALIVE: Final = b": ping\n\n"
 DONE: Final = b"event: done\ndata: [DONE]\n\n"
 WRITE_STALL_S: Final = 60.0
+UNWAITED_BYTES_MAX: Final = 16 * 1024
+"""What a connection takes at once: it asks for a pause at 64 KiB."""
 
 HEADERS: Final = {
     "Content-Type": "text/event-stream; charset=utf-8",
@@ -36,7 +38,13 @@ def data_frame(data: Any) -> bytes:
 
 def frames(events: list[StreamEvent]) -> bytes:
     """A batch of events, ready for one write."""
-    return b"".join(frame(event.name, event.data) for event in events)
+    told, data, encoded = [], None, b""
+    for event in events:
+        if event.data is not data:  # a run and a step begin with two events about the same object
+            data = event.data
+            encoded = _encode(data)
+        told.append(b"event: %b\ndata: %b\n\n" % (event.name.encode(), encoded))
+    return b"".join(told)
 
 
 class Stream:
@@ -63,13 +71,35 @@ class Stream:
 
     async def write(self, data: bytes) -> None:
         """Send frames."""
-        await self._unless_unheard(write, self._response, data)
+        await self._unless_unheard(self._patiently, self._response.write, data)
 
-    async def end(self) -> web.StreamResponse:
-        """What the handler answers. The body of one that is kept ends once it is stored."""
-        if not self._is_kept:
-            await self._response.write_eof()
+    async def end(self, last: bytes = b"") -> web.StreamResponse:
+        """What the handler answers, after the `last` frames.
+
+        The body of one that is kept ends once it is stored.
+        """
+        if self._is_kept:
+            await self.write(last)
+        else:
+            await self._patiently(self._response.write_eof, last)
         return self._response
+
+    async def _patiently(self, send: Callable[[bytes], Awaitable[None]], data: bytes) -> None:
+        """Send, and give up on a client that has stopped reading for a minute.
+
+        Raises ConnectionResetError when the client is gone.
+        """
+        transport = self._request.transport
+        if transport is not None:
+            waiting = transport.get_write_buffer_size()
+            if waiting + len(data) <= UNWAITED_BYTES_MAX:  # it cannot come to a wait
+                await send(data)
+                return
+        try:
+            async with asyncio.timeout(WRITE_STALL_S):
+                await send(data)
+        except TimeoutError:
+            raise ConnectionResetError("the client stopped reading") from None
 
     async def _unless_unheard(self, send: Callable[..., Awaitable[Any]], *args: Any) -> None:
         if self._is_unheard:
@@ -80,15 +110,3 @@ class Stream:
             if not self._is_kept:
                 raise
             self._is_unheard = True
-
-
-async def write(response: web.StreamResponse, data: bytes) -> None:
-    """Write, and give up on a client that has stopped reading for a minute.
-
-    Raises ConnectionResetError when the client is gone.
-    """
-    try:
-        async with asyncio.timeout(WRITE_STALL_S):
-            await response.write(data)
-    except TimeoutError:
-        raise ConnectionResetError("the client stopped reading") from None

@@ -14,34 +14,71 @@ class EventChannel:
     """One writer, one reader. After `detach` the writer goes on and nobody listens."""
 
     def __init__(self) -> None:
-        self._queue: asyncio.Queue[list[StreamEvent] | None] = asyncio.Queue(WAITING_BATCHES_MAX)
+        self._waiting: list[StreamEvent] = []
+        self._batches = 0
+        self._is_closed = False
         self._is_detached = False
+        self._reader: asyncio.Future[None] | None = None
+        self._writer: asyncio.Future[None] | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything that there will be has been read."""
+        return self._is_closed and not self._waiting
 
     async def put(self, events: list[StreamEvent]) -> None:
         """Hand over a batch, waiting while the reader is behind."""
-        if events and not self._is_detached:
-            await self._queue.put(events)
+        while events and self._batches >= WAITING_BATCHES_MAX and not self._is_detached:
+            self._writer = asyncio.get_running_loop().create_future()
+            await self._writer
+        self.push(events)
 
-    async def close(self) -> None:
+    def push(self, events: list[StreamEvent]) -> None:
+        """Hand over a batch however far the reader is behind: for the few that are not said by a model."""
+        if events and not self._is_detached:
+            self._waiting += events
+            self._batches += 1
+            _wake(self._reader)
+
+    def close(self) -> None:
         """Say that no more will come."""
-        if not self._is_detached:
-            await self._queue.put(None)
+        self._is_closed = True
+        _wake(self._reader)
 
     def detach(self) -> None:
         """Stop listening; whoever waits in `put` goes on."""
         self._is_detached = True
-        while not self._queue.empty():
-            self._queue.get_nowait()
+        self._take()
 
     async def batches(self, idle_s: float) -> AsyncIterator[list[StreamEvent]]:
-        """Everything that was put, until `close`; an empty batch wherever `idle_s` went by."""
-        while True:
-            try:
-                async with asyncio.timeout(idle_s):
-                    batch = await self._queue.get()
-            except TimeoutError:
-                yield []
-                continue
-            if batch is None:
-                return
-            yield batch
+        """Everything that was put, until `close`; an empty batch wherever `idle_s` went by.
+
+        What has gathered while its reader was busy comes as one batch.
+        """
+        while not self.is_over:
+            if not self._waiting:
+                await self._wait(idle_s)
+                if self.is_over:
+                    return
+            yield self._take()
+
+    async def _wait(self, idle_s: float) -> None:
+        """Until there is something to read, or nothing more to come, or `idle_s` went by."""
+        loop = asyncio.get_running_loop()
+        self._reader = loop.create_future()
+        timer = loop.call_later(idle_s, _wake, self._reader)
+        try:
+            await self._reader
+        finally:
+            timer.cancel()
+            self._reader = None
+
+    def _take(self) -> list[StreamEvent]:
+        events, self._waiting, self._batches = self._waiting, [], 0
+        _wake(self._writer)
+        return events
+
+
+def _wake(waiter: "asyncio.Future[None] | None") -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

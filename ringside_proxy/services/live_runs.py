@@ -9,6 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from enum import StrEnum
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -25,8 +26,9 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.services import run_executor
+from ringside_proxy.services.calls import call_of_run
 from ringside_proxy.services.event_channel import EventChannel
-from ringside_proxy.services.metering import Ledger, Meter, call_of_run
+from ringside_proxy.services.metering import Ledger, Meter
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.run_events import ended_events, started_events, unstarted_events
@@ -37,6 +39,7 @@ from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
+from ringside_proxy.store.tx import Tx
 from ringside_proxy.telemetry import Metrics, fields
 from ringside_proxy.telemetry.waits import WAIT, waited
 
@@ -207,7 +210,7 @@ class LiveRuns:
             self._forget(live)
             live.meter.end()
             if live.channel is not None:
-                await live.channel.close()
+                live.channel.close()
 
     async def _give_up(self, live: LiveRun) -> None:
         """End a run that could not be ended as it came to; its expiry ends it if this fails too."""
@@ -218,19 +221,26 @@ class LiveRuns:
             logger.exception("run could not be ended", extra=fields(run_id=live.run.id))
 
     async def _start_and_generate(self, live: LiveRun) -> None:
-        run_id = live.run.id
         if not await self._has_turn(live):
             return
-        started = await self._db.write(
-            start, run_id, self._new_generation_id(), str(live.route.ref)
-        )
-        if started is None:  # it was ended meanwhile, or its cancel found no work to stop yet
+        call = self._executor.prepare(live.run, live.route, live.meter)
+        begin = partial(_begin, call=call, generation_id=self._new_generation_id())
+        live.meter.open_with(begin, partial(self._note_begun, live, call))
+        try:
+            ending = await self._generate(live, call)
+            if call.generation is None and live.stop_reason is None:
+                self._note_begun(live, call, await self._db.write(begin))
+        except _OverError:  # it was ended meanwhile, or its cancel found no work to stop yet
             await self._finish(live, None, Ending(event=RunEvent.STOP))
-            return
-        live.run, generation = started
-        await self._tell(live, started_events(live.run))
-        call = self._executor.prepare(live.run, generation, live.route, live.meter)
-        await self._finish(live, call, await self._generate(live, call))
+        else:
+            await self._finish(live, call, ending)
+
+    def _note_begun(self, live: LiveRun, call: ModelCall, begun: tuple[RunRecord, int]) -> None:
+        """The run has started, as the transaction that kept back money for its call has stored."""
+        live.run, call.generation = begun
+        call.run = live.run
+        if live.channel is not None:
+            live.channel.push(started_events(live.run))
 
     async def _has_turn(self, live: LiveRun) -> bool:
         """Wait for the turn; False if the run ended meanwhile.
@@ -251,6 +261,7 @@ class LiveRuns:
         await live.until_stopped(wait)
         waited(loop.time() - began_s)
         if live.stop_reason is None:
+            live.run = self._db.get(runs.reload, live.run.id) or live.run
             return True
         if live.stop_reason is not StopReason.SHUTDOWN or live.channel is not None:
             event, error = STOP_ENDINGS[live.stop_reason]
@@ -268,6 +279,8 @@ class LiveRuns:
 
         try:
             is_done = await live.until_stopped(pump)
+        except _OverError:
+            raise
         except RingsideError as error:
             ending = run_executor.broken_off(call, RunEvent.FAIL, last_error_of(error))
             return msgspec.structs.replace(ending, reason=reason_of(error))
@@ -291,6 +304,7 @@ class LiveRuns:
             generation,
             ending,
             gives_turn=live.stop_reason is not StopReason.REPLACED,
+            known=live.run,
         )
         self._forget(live)
         self.give_turns(() if ended is None else ended.turns)
@@ -299,7 +313,8 @@ class LiveRuns:
             return
         if ended.run.is_terminal:
             self._metrics.run_finished(ended.run.status)
-        await self._tell(live, ended_events(live.run, ended))
+        untold = [] if call is None else call.untold
+        await self._tell(live, untold + ended_events(live.run, ended))
 
     async def stop_and_wait(self, run_id: str, reason: StopReason) -> None:
         """Interrupt a run, if it is at work here, and wait until it has ended."""
@@ -324,6 +339,18 @@ class LiveRuns:
     async def _tell(self, live: LiveRun, events: list[StreamEvent]) -> None:
         if live.channel is not None:
             await live.channel.put(events)
+
+
+class _OverError(Exception):
+    """A run was ended before its work began."""
+
+
+def _begin(tx: Tx, call: ModelCall, generation_id: str) -> tuple[RunRecord, int]:
+    """Start the run with its call's hold. Raises _OverError if it has ended."""
+    started = start(tx, call.run.id, generation_id, str(call.route.ref), call.run)
+    if started is None:
+        raise _OverError
+    return started
 
 
 def last_error_of(error: RingsideError) -> LastError:

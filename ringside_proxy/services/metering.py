@@ -12,6 +12,7 @@ counts as consumed, estimated.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,6 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import (
     WORTH_ASKING_TOKENS,
     Call,
-    CallKind,
     bytes_as_tokens,
     input_tokens_bound,
 )
@@ -45,7 +45,6 @@ from ringside_proxy.store import idempotency, items, ledger, ledger_clock
 from ringside_proxy.store.customers import configured_cap
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.ledger import Ask, Closing, Hold, Terms
-from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.usage import Consumed
 from ringside_proxy.system import Clock
@@ -145,6 +144,10 @@ class Ledger:
         return await self.db.write(apply)
 
 
+Opening = tuple[Callable[[Tx], Any], Callable[[Any], None]]
+NOTHING: Final[Opening] = (lambda tx: None, lambda opened: None)
+
+
 class Meter:
     """One call's money. Attempts follow each other: there is at most one hold at a time."""
 
@@ -168,6 +171,7 @@ class Meter:
         self._ask: Ask | None = None
         self._hold: Hold | None = None
         self._closing: Closing | None = None
+        self._opening: Opening = NOTHING
         self.terms = terms_of(snapshot)
         self.used = NO_USAGE
         """What all attempts that have ended consumed."""
@@ -175,6 +179,13 @@ class Meter:
         """What they cost; None once a price was unknown."""
         self.remaining_nano: int | None = None
         """What the customer has left beside what is held for this call; None if it has no cap."""
+
+    def open_with(self, apply: Callable[[Tx], Any], on_stored: Callable[[Any], None]) -> None:
+        """Have `apply` done in the transaction of the first hold, and `on_stored` told its result.
+
+        What `apply` raises forbids the hold. If the hold is refused, what it did stands.
+        """
+        self._opening = apply, on_stored
 
     def move_to(self, route: Route, error: RingsideError) -> None:
         """What comes next is asked of another model, at its price, because the one before failed."""
@@ -336,13 +347,15 @@ class Meter:
     async def _hold_for(self, ask: Ask) -> Hold:
         self._ask = ask
         before = self.closing()
-        reserved = self._books.db.submit(_reserve, ask, self.terms, before, self._once)
+        (apply, on_stored), self._opening = self._opening, NOTHING
+        reserved = self._books.db.submit(_reserve, ask, self.terms, before, self._once, apply)
         try:
-            held = await reserved
+            held, opened = await reserved
         except asyncio.CancelledError:
             # It may yet be stored, and nothing was sent: what follows it ends it.
             self._books.shield.begin(self._written(Closing(hold_id=ask.hold_id, consumed=None)))
             raise
+        on_stored(opened)
         if isinstance(held, RingsideError):
             if isinstance(held, BillingError):
                 self._books.metrics.budget_rejections_total.inc()
@@ -395,32 +408,6 @@ class Meter:
         return None if facts is None else facts.max_output_tokens
 
 
-def call_of(kind: CallKind, route: Route, requested_model: str, token: str, **facts: Any) -> Call:
-    """Whose call it is."""
-    return Call(
-        kind=kind,
-        model=str(route.ref),
-        requested_model=requested_model,
-        provider=route.ref.provider,
-        token=token,
-        **facts,
-    )
-
-
-def call_of_run(run: RunRecord, route: Route, request_id: str | None) -> Call:
-    """Whose call a run's is."""
-    return call_of(
-        "run",
-        route,
-        run.settings.model,
-        run.token,
-        customer=run.customer,
-        thread_id=run.thread_id,
-        run_id=run.id,
-        request_id=request_id,
-    )
-
-
 def terms_of(snapshot: Snapshot) -> Terms:
     """What a configuration says of money."""
     settings = snapshot.settings
@@ -428,12 +415,18 @@ def terms_of(snapshot: Snapshot) -> Terms:
 
 
 def _reserve(
-    tx: Tx, ask: Ask, terms: Terms, before: Closing | None, once: bytes | None
-) -> Hold | RingsideError:
+    tx: Tx,
+    ask: Ask,
+    terms: Terms,
+    before: Closing | None,
+    once: bytes | None,
+    apply: Callable[[Tx], Any],
+) -> tuple[Hold | RingsideError, Any]:
+    opened = apply(tx)
     held = ledger.reserve(tx, ask, terms, before)
     if once is not None and isinstance(held, Hold):
         idempotency.dispatched(tx, once)
-    return held
+    return held, opened
 
 
 def _given_limit(params: dict[str, Any]) -> int | None:

@@ -46,11 +46,12 @@ from ringside_proxy.store.runs import RunRecord
 
 
 class OpenStep(msgspec.Struct, frozen=True):
-    """A step to add, in progress."""
+    """A step to add, in progress; `message_id` is that of the message it makes."""
 
     step_id: str
     type: str
     created_ms: int
+    message_id: str | None = None
 
 
 class CompleteStep(msgspec.Struct, frozen=True):
@@ -81,6 +82,28 @@ class KeepState(msgspec.Struct, frozen=True):
 
 
 Change = OpenStep | CompleteStep | AddItem | UpdateItem | KeepState
+
+
+class OpenMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that is still being written, and whether it and its step are stored."""
+
+    item: Item
+    step_id: str
+    is_stored: bool
+
+
+def split(changes: list[Change]) -> tuple[list[Change], OpenMessage | None]:
+    """The message that `changes` leave open, and what else there is to store."""
+    match changes:
+        case [*others, OpenStep(), AddItem(item=item, step_id=step_id)] if _is_open(item):
+            return others, OpenMessage(item=item, step_id=step_id, is_stored=False)
+        case [*others, UpdateItem(item=item)] if _is_open(item) and item.step_id is not None:
+            return others, OpenMessage(item=item, step_id=item.step_id, is_stored=True)
+    return changes, None
+
+
+def _is_open(item: Item) -> bool:
+    return item.status is MessageStatus.IN_PROGRESS and isinstance(item.body, MessageBody)
 
 
 class _OpenMessage:
@@ -133,6 +156,11 @@ class RunAssembler:
     def must_save(self) -> bool:
         """Whether a step or message was announced or closed that is not stored yet."""
         return bool(self._changes)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the model has said all it had to say, and what that took."""
+        return self.finish_reason is not None and self.usage is not None
 
     def feed(self, delta: Delta) -> list[StreamEvent]:
         """The events that `delta` causes."""
@@ -196,7 +224,9 @@ class RunAssembler:
     def _open_message(self) -> list[StreamEvent]:
         message = _OpenMessage(self._new_id("step"), self._new_id("msg"), self._now_ms())
         self._message = message
-        self._changes.append(OpenStep(message.step_id, "message_creation", message.created_ms))
+        self._changes.append(
+            OpenStep(message.step_id, "message_creation", message.created_ms, message.message_id)
+        )
         step = self._step(
             message.step_id,
             message.created_ms,

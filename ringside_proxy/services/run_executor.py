@@ -30,15 +30,19 @@ SAVE_EVERY_BYTES: Final = 8 * 1024
 
 
 class ModelCall(msgspec.Struct, kw_only=True):
-    """One model call of a run that has started, and what came of it so far."""
+    """One model call of a run, and what came of it so far.
+
+    It has no `generation` before its first hold is stored: the run starts with it.
+    """
 
     run: RunRecord
-    generation: int
+    generation: int | None = None
     route: Route
     meter: Meter
     assembler: RunAssembler
     is_answering: bool = False
     has_told: bool = False
+    untold: list[StreamEvent] = []
     limit_reached: Limit | None = None
 
     @property
@@ -56,12 +60,10 @@ class RunExecutor:
         self._new_id = new_id
         self._clock = clock
 
-    def prepare(self, run: RunRecord, generation: int, route: Route, meter: Meter) -> ModelCall:
+    def prepare(self, run: RunRecord, route: Route, meter: Meter) -> ModelCall:
         """A call that has not begun."""
         assembler = RunAssembler(run, self._new_id, self._clock.now_ms)
-        return ModelCall(
-            run=run, generation=generation, route=route, meter=meter, assembler=assembler
-        )
+        return ModelCall(run=run, route=route, meter=meter, assembler=assembler)
 
     def dropped_params(self, run: RunRecord, route: Route) -> tuple[str, ...]:
         """The names of the run's parameters that its model does not take."""
@@ -88,14 +90,17 @@ class RunExecutor:
                     raise
                 call.meter.move_to(route, error)
                 call.route = route
-                await self._db.write(runs.set_model, call.generation, str(route.ref))
+                if call.generation is not None:
+                    await self._db.write(runs.set_model, call.generation, str(route.ref))
             else:
                 return
 
     async def _answer(
         self, call: ModelCall, *, is_streamed: bool
     ) -> AsyncGenerator[list[StreamEvent], None]:
-        built = await self._db.read(run_request.build, call.run, call.route)
+        built = self._db.get(run_request.build_short, call.run, call.route)
+        if built is None:
+            built = await self._db.read(run_request.build, call.run, call.route)
         call.limit_reached = built.limit_reached
         if built.request is None:
             return
@@ -109,6 +114,9 @@ class RunExecutor:
                 call.has_told = call.has_told or any(not isinstance(d, UsageDelta) for d in deltas)
                 events = [event for delta in deltas for event in assembler.feed(delta)]
                 is_told = is_streamed and assembler.must_save
+                if is_told and assembler.is_whole:
+                    call.untold += events  # its end is stored at once, and the rest of it with it
+                    continue
                 if is_told or self._is_save_due(assembler, saved_at_s):
                     await self._save(call)
                     saved_at_s = self._clock.monotonic_s()
@@ -126,6 +134,7 @@ class RunExecutor:
         return is_long or self._clock.monotonic_s() - saved_at_s >= SAVE_EVERY_S
 
     async def _save(self, call: ModelCall) -> None:
+        assert call.generation is not None  # noqa: S101 - nothing is said before the hold
         changes = call.assembler.take_changes()
         await self._db.write(save, call.run, call.generation, changes)
 

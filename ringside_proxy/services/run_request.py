@@ -1,5 +1,7 @@
 """What a run asks of its model: the thread as the run's limits leave it, and its parameters."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -7,6 +9,7 @@ import msgspec
 from ringside_proxy.domain import tokens
 from ringside_proxy.domain.items import FunctionCallBody, Item
 from ringside_proxy.domain.runs import RunSettings
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.types import CompletionRequest
 from ringside_proxy.services import context
 from ringside_proxy.services.model_routing import Route
@@ -15,6 +18,8 @@ from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
 
 HISTORY_ITEMS_PER_READ: Final = 200
+SHORT_ITEMS_MAX: Final = 10
+"""A thread of which no more is read is read on the event loop: that is quicker than to leave it."""
 
 Limit = Literal["max_completion_tokens", "max_prompt_tokens"]
 
@@ -26,10 +31,42 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit_reached: Limit | None = None
 
 
+def build_short(tx: Tx, run: RunRecord, route: Route) -> RunRequest | None:
+    """The first call of a run on a thread of which little is to be read; None for any other.
+
+    Reads only.
+    """
+    if run.started_ms is not None:
+        return None
+    count = _last_count(run)
+    if count is None:
+        found = items.newest_before(tx, run.conversation, items.END_ORDINAL, SHORT_ITEMS_MAX + 1)
+        history = [item for _, item in reversed(found)]
+    elif count <= SHORT_ITEMS_MAX:
+        history = items.last_messages(tx, run.conversation, items.END_ORDINAL, count)
+    else:
+        return None
+    if len(history) > SHORT_ITEMS_MAX:
+        return None
+    return _request(tx, run, route, NO_USAGE, [], lambda room: _fitting(history, room))
+
+
 def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
     """The call that takes the run on. Reads only."""
-    settings, used = run.settings, runs.used_so_far(tx, run)
-    own = items.of_run(tx, run.seq)
+    used, own = runs.used_so_far(tx, run), items.of_run(tx, run.seq)
+    return _request(tx, run, route, used, own, partial(_history, tx, run))
+
+
+def _request(
+    tx: Tx,
+    run: RunRecord,
+    route: Route,
+    used: TokenUsage,
+    own: list[Item],
+    history_of: Callable[[int | None], list[Item]],
+) -> RunRequest:
+    """The call that follows on what the run has used and made; `history_of` a room in tokens."""
+    settings = run.settings
     tools = [msgspec.to_builtins(tool) for tool in settings.tools]
     completion_left = _left(settings.max_completion_tokens, used.output_tokens)
     if completion_left is not None and completion_left < 1:
@@ -44,7 +81,7 @@ def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
     if prompt_left is not None and fixed >= prompt_left:
         return RunRequest(request=None, limit_reached="max_prompt_tokens")
     room = _least(prompt_left, route.prompt_tokens_max(output_max))
-    history = _history(tx, run, None if room is None else max(room - fixed, 1))
+    history = history_of(None if room is None else max(room - fixed, 1))
     return RunRequest(
         request=CompletionRequest(
             model=route.ref.model,
@@ -80,6 +117,8 @@ def _states(tx: Tx, run: RunRecord, route: Route, own: list[Item]) -> dict[str, 
     """What the model left with this run's calls. Of earlier runs nothing is given back: thinking
     belongs to the turn it was thought in.
     """
+    if not own:
+        return {}
     scope = provider_states.thread_scope(run.conversation)
     call_ids = [item.call_id for item in own if isinstance(item.body, FunctionCallBody)]
     return provider_states.find(tx, scope, [each for each in call_ids if each], str(route.ref))
@@ -88,12 +127,22 @@ def _states(tx: Tx, run: RunRecord, route: Route, own: list[Item]) -> dict[str, 
 def _history(tx: Tx, run: RunRecord, room: int | None) -> list[Item]:
     """What stood in the thread before the run's own items, as its truncation strategy says."""
     before = items.first_ordinal_of_run(tx, run.seq)
-    truncation = run.settings.truncation_strategy
-    if truncation.type == "last_messages" and truncation.last_messages is not None:
-        found = items.last_messages(tx, run.conversation, before, truncation.last_messages)
+    count = _last_count(run)
+    if count is not None:
+        found = items.last_messages(tx, run.conversation, before, count)
     else:
         found = _newest(tx, run.conversation, before, room)
+    return _fitting(found, room)
+
+
+def _fitting(found: list[Item], room: int | None) -> list[Item]:
     return found if room is None else context.newest_turns(found, room)
+
+
+def _last_count(run: RunRecord) -> int | None:
+    """How many messages the model is shown; None: as many as fit."""
+    truncation = run.settings.truncation_strategy
+    return truncation.last_messages if truncation.type == "last_messages" else None
 
 
 def _newest(tx: Tx, conversation: int, before: int, room: int | None) -> list[Item]:

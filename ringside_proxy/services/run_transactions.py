@@ -16,16 +16,23 @@ from ringside_proxy.domain.items import FunctionCallOutputBody, Item, MessageBod
 from ringside_proxy.domain.messages import IncompleteReason, Message, MessageStatus
 from ringside_proxy.domain.money import usd_or_null
 from ringside_proxy.domain.outgoing import EventType, RunEventData
-from ringside_proxy.domain.run_steps import MessageCreationDetails, RunStep, StepStatus
+from ringside_proxy.domain.run_steps import (
+    MessageCreation,
+    MessageCreationDetails,
+    RunStep,
+    StepStatus,
+)
 from ringside_proxy.domain.runs import LastError, RunEvent, RunSettings, RunStatus
-from ringside_proxy.domain.usage import NO_USAGE, TokenUsage, canonical_usage
+from ringside_proxy.domain.usage import NO_USAGE, TokenUsage, assistants_usage, canonical_usage
 from ringside_proxy.services.run_assembler import (
     AddItem,
     Change,
     CompleteStep,
     KeepState,
+    OpenMessage,
     OpenStep,
     UpdateItem,
+    split,
 )
 from ringside_proxy.store import (
     events,
@@ -124,15 +131,24 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     turns: tuple[str, ...] = ()
 
 
-def create(tx: Tx, thread: ThreadRecord, new: NewRun, when_busy: WhenBusy = "reject") -> RunRecord:
-    """Append the run's messages and lock the thread.
+def create(
+    tx: Tx,
+    thread: ThreadRecord,
+    new: NewRun,
+    when_busy: WhenBusy = "reject",
+    *,
+    is_new: bool = False,
+) -> RunRecord:
+    """Append the run's messages and lock the thread, which `is_new` if this transaction made it.
 
     On a busy thread, with `queue`, it waits for its turn, and its messages with it; with `replace`
     the run that is active is cancelled first. Raises ConversationLockedError,
     ConversationFullError, OverloadedError, and InvalidRequestError in OpenAI's words for a run that
     would have nothing to say.
     """
-    active, waiting = runs.active_run_id(tx, thread), waiting_runs.count(tx, thread.seq)
+    active, waiting = None, 0
+    if not is_new:
+        active, waiting = runs.active_run_id(tx, thread), waiting_runs.count(tx, thread.seq)
     if when_busy == "replace" and active is not None:
         finish(tx, active, None, CANCELLED, gives_turn=False)
     elif waiting and active is None and when_busy == "reject":
@@ -166,12 +182,15 @@ def create(tx: Tx, thread: ThreadRecord, new: NewRun, when_busy: WhenBusy = "rej
     return run
 
 
-def start(tx: Tx, run_id: str, generation_id: str, model: str) -> tuple[RunRecord, int] | None:
+def start(
+    tx: Tx, run_id: str, generation_id: str, model: str, known: RunRecord | None = None
+) -> tuple[RunRecord, int] | None:
     """Note that model work begins, before any byte goes out; gives the run and the generation.
 
-    None if the run was ended meanwhile.
+    `known` is the run as it was when it was read last, if it was. None if the run was ended
+    meanwhile.
     """
-    run = runs.reload(tx, run_id)
+    run = runs.reload(tx, run_id) if known is None else runs.refresh(tx, known)
     if run is None or run.status is not RunStatus.QUEUED or run.is_waiting:
         return None
     started = runs.move(tx, run, RunEvent.START)
@@ -180,20 +199,19 @@ def start(tx: Tx, run_id: str, generation_id: str, model: str) -> tuple[RunRecor
 
 def save(tx: Tx, run: RunRecord, generation: int, changes: list[Change]) -> None:
     """Store what the model call has made so far."""
+    opened: dict[str, int] = {}
     for change in changes:
         match change:
-            case OpenStep():
-                run_steps.insert(
-                    tx, run.seq, generation, change.step_id, change.type, change.created_ms
+            case OpenStep(step_id, step_type, created_ms, message_id):
+                opened[step_id] = run_steps.insert(
+                    tx, run.seq, generation, step_id, step_type, created_ms, message_id
                 )
             case CompleteStep():
                 run_steps.end(tx, change.step_id, StepStatus.COMPLETED, change.ended_ms)
-            case AddItem():
-                step = run_steps.seq_of(tx, change.step_id)
+            case AddItem(item, step_id):
+                step = opened.get(step_id) or run_steps.seq_of(tx, step_id)
                 origin = items.Origin(run.seq, generation, step)
-                items.append(tx, run.conversation, [change.item], origin)
-                if isinstance(change.item.body, MessageBody):
-                    run_steps.set_message(tx, step, change.item.id)
+                items.append(tx, run.conversation, [item], origin)
             case UpdateItem():
                 items.update(tx, change.item)
             case KeepState():
@@ -203,20 +221,29 @@ def save(tx: Tx, run: RunRecord, generation: int, changes: list[Change]) -> None
 
 
 def finish(
-    tx: Tx, run_id: str, generation: int | None, ending: Ending, *, gives_turn: bool = True
+    tx: Tx,
+    run_id: str,
+    generation: int | None,
+    ending: Ending,
+    *,
+    gives_turn: bool = True,
+    known: RunRecord | None = None,
 ) -> Ended | None:
     """End a model call, and with it the run or its segment, in one go.
 
     A cancel that came first wins over whatever the call came to. A thread that gets free by it
-    goes to the run that has waited longest, if it `gives_turn`. None if the run has ended already,
-    or is gone with its thread: what the call consumed is booked all the same.
+    goes to the run that has waited longest, if it `gives_turn`. `known` is the run as it was when
+    it was read last, if it was. None if the run has ended already, or is gone with its thread:
+    what the call consumed is booked all the same.
     """
-    run = runs.reload(tx, run_id)
+    run = runs.reload(tx, run_id) if known is None else runs.refresh(tx, known)
     if run is None or run.is_terminal:
         _book(tx, ending, None)
         return None
+    message: OpenMessage | None = None
     if generation is not None:
-        save(tx, run, generation, ending.changes)
+        others, message = split(ending.changes)
+        save(tx, run, generation, others)
     runs.close_generation(tx, run, ending.usage)
     event = ending.event
     if event is RunEvent.CANCEL and run.status is not RunStatus.CANCELLING:
@@ -231,7 +258,11 @@ def finish(
         last_error=ending.last_error if is_failure else None,
         incomplete_reason=ending.incomplete_reason if event is RunEvent.RUN_OUT else None,
     )
-    ended = _end_open_work(tx, moved, ending)
+    ended = (
+        _end_open_work(tx, moved, ending)
+        if message is None or generation is None
+        else _end_message(tx, moved, generation, message, ending)
+    )
     _book(tx, ending, ended.step)
     events.emit(tx, OUTGOING[moved.status], _event_data(tx, moved, ending))
     if moved.is_terminal and gives_turn and not run.is_waiting:
@@ -381,11 +412,10 @@ def _end_open_work(tx: Tx, run: RunRecord, ending: Ending) -> Ended:
     if run.status not in STEP_ENDINGS:  # the calls wait for their outputs
         run_steps.set_usage(tx, opened.step.id, ending.usage or NO_USAGE)
         return Ended(run=run, step=opened.step)
-    details = opened.step.step_details
     message: Message | None = None
     status, error = STEP_ENDINGS[run.status], run.last_error
-    if isinstance(details, MessageCreationDetails):
-        message = _end_message(tx, run, opened.step.id, ending)
+    if isinstance(opened.step.step_details, MessageCreationDetails):
+        message = _end_stored_message(tx, run, opened.step.id, ending)
     elif run.status is RunStatus.INCOMPLETE:
         status, error = StepStatus.FAILED, CUT_CALL
     run_steps.end(
@@ -394,23 +424,60 @@ def _end_open_work(tx: Tx, run: RunRecord, ending: Ending) -> Ended:
     return Ended(run=run, step=run_steps.get(tx, run.seq, opened.step.id), message=message)
 
 
-def _end_message(tx: Tx, run: RunRecord, step_id: str, ending: Ending) -> Message | None:
-    reason = MESSAGE_ENDINGS.get(run.status)
-    if run.status is RunStatus.INCOMPLETE and ending.message_reason is not None:
-        reason = ending.message_reason
-    written = [each.item for each in ending.changes if isinstance(each, AddItem | UpdateItem)]
-    # A caller may have deleted the message meanwhile: whoever streams it is told its end all the same.
-    for item in items.of_steps(tx, run.seq).get(step_id, written):
+def _end_message(
+    tx: Tx, run: RunRecord, generation: int, message: OpenMessage, ending: Ending
+) -> Ended:
+    """End a message that this call has been writing, and its step: what there is to say is known."""
+    item = _ended_item(tx, run, message.item, ending)
+    status = STEP_ENDINGS[run.status]
+    ended_at = tx.now_ms // 1000
+    step = RunStep(
+        id=message.step_id,
+        created_at=item.created_ms // 1000,
+        run_id=run.id,
+        assistant_id=run.assistant_id,
+        thread_id=run.thread_id,
+        type="message_creation",
+        status=status,
+        cancelled_at=ended_at if status is StepStatus.CANCELLED else None,
+        completed_at=ended_at if status is StepStatus.COMPLETED else None,
+        expired_at=ended_at if status is StepStatus.EXPIRED else None,
+        failed_at=ended_at if status is StepStatus.FAILED else None,
+        last_error=_for_step(run.last_error),
+        step_details=MessageCreationDetails(message_creation=MessageCreation(item.id)),
+        usage=assistants_usage(ending.usage or NO_USAGE),
+    )
+    if message.is_stored:
+        run_steps.end(
+            tx, step.id, status, tx.now_ms, last_error=step.last_error, usage=ending.usage
+        )
+        item = items.end(tx, item)
+    else:
+        seq = run_steps.insert_ended(tx, run.seq, generation, step, item.created_ms, ending.usage)
+        items.append(tx, run.conversation, [item], items.Origin(run.seq, generation, seq))
+    return Ended(run=run, step=step, message=message_object(item, run.thread_id))
+
+
+def _end_stored_message(tx: Tx, run: RunRecord, step_id: str, ending: Ending) -> Message | None:
+    """End the message of a step of which only the store knows."""
+    for item in items.of_steps(tx, run.seq).get(step_id, []):
         if isinstance(item.body, MessageBody):
-            ended = msgspec.structs.replace(
-                item,
-                status=MessageStatus.COMPLETED if reason is None else MessageStatus.INCOMPLETE,
-                incomplete_reason=reason,
-                ended_ms=tx.now_ms,
-            )
+            ended = _ended_item(tx, run, item, ending)
             items.update(tx, ended)
             return message_object(ended, run.thread_id)
     return None
+
+
+def _ended_item(tx: Tx, run: RunRecord, item: Item, ending: Ending) -> Item:
+    reason = MESSAGE_ENDINGS.get(run.status)
+    if run.status is RunStatus.INCOMPLETE and ending.message_reason is not None:
+        reason = ending.message_reason
+    return msgspec.structs.replace(
+        item,
+        status=MessageStatus.COMPLETED if reason is None else MessageStatus.INCOMPLETE,
+        incomplete_reason=reason,
+        ended_ms=tx.now_ms,
+    )
 
 
 def _for_step(error: LastError | None) -> LastError | None:

@@ -15,13 +15,14 @@ from ringside_proxy.domain.ledger import WORTH_ASKING_TOKENS
 from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services import threads as thread_service
+from ringside_proxy.services.calls import call_of
 from ringside_proxy.services.live_runs import (
     SOMETHING_WENT_WRONG,
     LiveRun,
     LiveRuns,
     StopReason,
 )
-from ringside_proxy.services.metering import call_of, terms_of
+from ringside_proxy.services.metering import terms_of
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.rate_limits import Admission, Reservation
 from ringside_proxy.services.run_events import created_events, resumed_events
@@ -41,6 +42,8 @@ from ringside_proxy.telemetry import fields
 logger = logging.getLogger(__name__)
 
 SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
+SWEPT_EVERY_S: Final = 5.0
+"""How often it is looked for what has expired, at least."""
 
 
 class RunParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,7 +128,8 @@ class Runs:
                 request_id=request_id,
                 reservation=None if admission is None else admission.handed_on(),
             )
-            self._wake_sweeper()  # it may have to sleep shorter now
+            if run.expires_ms - run.created_ms < SWEPT_EVERY_S * 1000:
+                self._wake_sweeper()  # it has to sleep shorter now
             events = created_events(run)
             if isinstance(thread, NewThread):
                 events.insert(0, StreamEvent("thread.created", record.thread))
@@ -367,8 +371,10 @@ class Runs:
             messages=thread_service.message_items(tx, self._new_id, params.messages),
             messages_max=limits.max_messages_per_thread,
         )
-        replaced = runs.active_run_id(tx, record)
-        run = run_transactions.create(tx, record, new, _when_busy(params, snapshot))
+        when_busy = _when_busy(params, snapshot)
+        replaced = runs.active_run_id(tx, record) if when_busy == "replace" else None
+        is_new = not isinstance(thread, str)
+        run = run_transactions.create(tx, record, new, when_busy, is_new=is_new)
         if admission is not None:
             admission.require_free_run(tx)
         return _Created(

@@ -7,7 +7,7 @@ from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.services.idempotency import Idempotency
-from ringside_proxy.services.runs import Runs
+from ringside_proxy.services.runs import SWEPT_EVERY_S, Runs
 from ringside_proxy.store import paging, provider_states, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock
@@ -15,7 +15,7 @@ from ringside_proxy.telemetry import fields
 
 logger = logging.getLogger(__name__)
 
-TICK_S: Final = 5.0
+TICK_S: Final = SWEPT_EVERY_S
 TOMBSTONES_KEPT_MS: Final = 24 * 3600 * 1000
 
 

@@ -56,11 +56,13 @@ def insert(
 ) -> ThreadRecord:
     """Add a thread with its messages, in the transaction of whoever asks."""
     customer = default_customer(caller, new)
-    record = threads.insert(tx, new_id("conv"), caller, customer, new.metadata)
-    threads.require_room(record, len(new.messages), messages_max)
-    if new.messages:
-        items.append(tx, record.seq, message_items(tx, new_id, new.messages))
-    return msgspec.structs.replace(record, message_count=len(new.messages))
+    count = len(new.messages)
+    record = threads.insert(tx, new_id("conv"), caller, customer, new.metadata, count)
+    if count > messages_max:
+        empty = msgspec.structs.replace(record, message_count=0)
+        threads.require_room(empty, count, messages_max)
+    items.place(tx, record.seq, 1, message_items(tx, new_id, new.messages))
+    return record
 
 
 def default_customer(caller: Caller, new: NewThread) -> str | None:

@@ -21,6 +21,7 @@ INSERT: Final = (
 UPDATE: Final = (
     "UPDATE items SET status = ?, incomplete_reason = ?, ended_ms = ?, body = ? WHERE id = ?"
 )
+END: Final = f"{UPDATE} RETURNING metadata"
 SET_METADATA: Final = "UPDATE items SET metadata = ? WHERE id = ?"
 DELETE: Final = "DELETE FROM items WHERE id = ?"
 
@@ -77,6 +78,13 @@ def append(tx: Tx, conversation: int, items: list[Item], origin: Origin | None =
     """Add items at the end of the conversation, in their order."""
     messages = sum(item.body.__struct_config__.tag == "message" for item in items)
     ordinal, _ = threads.reserve_ordinals(tx, conversation, len(items), messages)
+    place(tx, conversation, ordinal, items, origin)
+
+
+def place(
+    tx: Tx, conversation: int, ordinal: int, items: list[Item], origin: Origin | None = None
+) -> None:
+    """Add items at places that the conversation has kept for them, from `ordinal` on."""
     for offset, item in enumerate(items):
         tx.run(
             INSERT,
@@ -85,7 +93,7 @@ def append(tx: Tx, conversation: int, items: list[Item], origin: Origin | None =
             ordinal + offset,
             item.body.__struct_config__.tag,
             item.role,
-            item.status,
+            item.status.value,
             item.incomplete_reason,
             item.call_id,
             origin.run if origin else None,
@@ -107,7 +115,21 @@ def open_bytes(tx: Tx, run_id: str) -> int:
 
 def update(tx: Tx, item: Item) -> None:
     """Store an item's new status and body."""
-    tx.run(UPDATE, item.status, item.incomplete_reason, item.ended_ms, _encode(item.body), item.id)
+    tx.run(UPDATE, *_changed(item))
+
+
+def end(tx: Tx, item: Item) -> Item:
+    """Store how an item ended; gives it with the metadata that it has been given meanwhile.
+
+    One that was deleted meanwhile stays deleted.
+    """
+    row = tx.one(END, *_changed(item))
+    return item if row is None else msgspec.structs.replace(item, metadata=_parse(row[0]))
+
+
+def _changed(item: Item) -> Row:
+    body = _encode(item.body)
+    return item.status.value, item.incomplete_reason, item.ended_ms, body, item.id
 
 
 def get_message(tx: Tx, thread: ThreadRecord, message_id: str) -> Item:

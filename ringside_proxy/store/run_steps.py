@@ -24,15 +24,14 @@ from ringside_proxy.store.paging import PagedTable
 from ringside_proxy.store.tx import Row, Tx
 
 INSERT: Final = (
-    "INSERT INTO run_steps (id, run, generation, type, status, created_ms) "
-    "VALUES (?, ?, ?, ?, 'in_progress', ?)"
+    "INSERT INTO run_steps (id, run, generation, type, status, created_ms, message_id, ended_ms, "
+    "last_error, usage) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 END: Final = (
     "UPDATE run_steps SET status = ?, ended_ms = ?, last_error = ?, usage = coalesce(?, usage) "
     "WHERE id = ? AND status = 'in_progress'"
 )
 SET_USAGE: Final = "UPDATE run_steps SET usage = ? WHERE id = ?"
-SET_MESSAGE: Final = "UPDATE run_steps SET message_id = ? WHERE seq = ?"
 FIND_SEQ: Final = "SELECT seq FROM run_steps WHERE id = ?"
 COLUMNS: Final = (
     "s.id, s.type, s.status, s.created_ms, s.ended_ms, s.last_error, s.usage, r.id, "
@@ -73,9 +72,54 @@ class MadeStep(msgspec.Struct, frozen=True, kw_only=True):
     step: RunStep
 
 
-def insert(tx: Tx, run: int, generation: int, step_id: str, step_type: str, created_ms: int) -> int:
-    """Open a step; gives its `seq`. A run has at most one open."""
-    return tx.insert(INSERT, step_id, run, generation, step_type, created_ms)
+def insert(
+    tx: Tx,
+    run: int,
+    generation: int,
+    step_id: str,
+    step_type: str,
+    created_ms: int,
+    message_id: str | None = None,
+) -> int:
+    """Open a step; gives its `seq`. A run has at most one open.
+
+    `message_id` is the message it makes; it goes on naming it when that is deleted.
+    """
+    return tx.insert(
+        INSERT,
+        step_id,
+        run,
+        generation,
+        step_type,
+        "in_progress",
+        created_ms,
+        message_id,
+        None,
+        None,
+        None,
+    )
+
+
+def insert_ended(
+    tx: Tx, run: int, generation: int, step: RunStep, created_ms: int, usage: TokenUsage | None
+) -> int:
+    """Add a step that made a message and ended in the same transaction; gives its `seq`."""
+    details = step.step_details
+    return tx.insert(
+        INSERT,
+        step.id,
+        run,
+        generation,
+        step.type,
+        step.status.value,
+        created_ms,
+        details.message_creation.message_id
+        if isinstance(details, MessageCreationDetails)
+        else None,
+        tx.now_ms,
+        None if step.last_error is None else _encode(step.last_error),
+        None if usage is None else _encode(usage),
+    )
 
 
 def end(
@@ -90,7 +134,7 @@ def end(
     """End an open step; one that has ended stays as it is."""
     tx.run(
         END,
-        status,
+        status.value,
         ended_ms,
         None if last_error is None else _encode(last_error),
         None if usage is None else _encode(usage),
@@ -110,11 +154,6 @@ def seq_of(tx: Tx, step_id: str) -> int:
 def set_usage(tx: Tx, step_id: str, usage: TokenUsage) -> None:
     """Note what the model call behind a step consumed; shown once the step has ended."""
     tx.run(SET_USAGE, _encode(usage), step_id)
-
-
-def set_message(tx: Tx, step: int, message_id: str) -> None:
-    """Note which message a step made; the step goes on naming it when it is deleted."""
-    tx.run(SET_MESSAGE, message_id, step)
 
 
 def get(tx: Tx, run: int, step_id: str) -> RunStep:

@@ -39,6 +39,10 @@ COLUMNS: Final = (
     "waiting IS NOT NULL"
 )
 GET: Final = f"SELECT {COLUMNS} FROM runs WHERE id = ?"  # noqa: S608 - fixed fragments
+CHANGEABLE: Final = (
+    "SELECT status, started_ms, expires_ms, metadata, waiting IS NOT NULL FROM runs "
+    "WHERE seq = ? AND id = ?"
+)
 ACTIVE: Final = (
     "SELECT id FROM runs WHERE conversation = ? "
     "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling') AND waiting IS NULL"
@@ -215,6 +219,24 @@ def reload(tx: Tx, run_id: str) -> RunRecord | None:
     return None if row is None else _record(row)
 
 
+def refresh(tx: Tx, run: RunRecord) -> RunRecord | None:
+    """A run that has not ended, as it is now; None once its thread was purged.
+
+    What it was created with is not read again. Of one that has ended meanwhile only that is told.
+    """
+    row = tx.one(CHANGEABLE, run.seq, run.id)
+    if row is None:
+        return None
+    return msgspec.structs.replace(
+        run,
+        status=RunStatus(row[0]),
+        started_ms=row[1],
+        expires_ms=row[2],
+        metadata=_parse(row[3]),
+        is_waiting=bool(row[4]),
+    )
+
+
 def page(tx: Tx, thread: ThreadRecord, query: ListQuery) -> Page[Run]:
     """A page of the thread's runs."""
     rows, has_more = LISTED.page(tx, query, OF_CONVERSATION, (thread.seq,), thread.seq)
@@ -247,13 +269,13 @@ def move(
     )
     tx.run(
         MOVE,
-        moved.status,
+        moved.status.value,
         moved.started_ms,
         moved.ended_ms,
         None if last_error is None else _encode(last_error),
         incomplete_reason,
         None if moved.usage is None else _encode(moved.usage),
-        moved.is_waiting,
+        int(moved.is_waiting),
         run.seq,
     )
     return moved

@@ -14,8 +14,8 @@ from ringside_proxy.store.paging import NO_PARENT, PagedTable, bury
 from ringside_proxy.store.tx import Row, Tx
 
 INSERT: Final = (
-    "INSERT INTO conversations (id, owner, customer, created_ms, metadata, tool_resources) "
-    "VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO conversations (id, owner, customer, created_ms, metadata, tool_resources, "
+    "message_count, next_ordinal) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INSERT_ALIAS: Final = "INSERT INTO api_thread_aliases (thread_id, conversation) VALUES (?, ?)"
 INSERT_METADATA: Final = (
@@ -97,18 +97,38 @@ class ThreadRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def insert(
-    tx: Tx, conv_id: str, caller: Caller, customer: str | None, metadata: dict[str, str]
+    tx: Tx,
+    conv_id: str,
+    caller: Caller,
+    customer: str | None,
+    metadata: dict[str, str],
+    messages: int = 0,
 ) -> ThreadRecord:
-    """Add an empty thread, under the alias that shares the conversation's digits."""
+    """Add a thread, under the alias that shares the conversation's digits.
+
+    It has places for so many `messages`, from 1 on, which the same transaction fills.
+    """
     seq = tx.insert(
-        INSERT, conv_id, caller.owner, customer, tx.now_ms, _json(metadata).decode(), "{}"
+        INSERT,
+        conv_id,
+        caller.owner,
+        customer,
+        tx.now_ms,
+        _json(metadata).decode(),
+        "{}",
+        messages,
+        messages + 1,
     )
     thread_id = twin(conv_id, "thread")
     tx.run(INSERT_ALIAS, thread_id, seq)
     _index_metadata(tx, seq, metadata)
     thread = Thread(id=thread_id, created_at=tx.now_ms // 1000, metadata=metadata)
     return ThreadRecord(
-        seq=seq, owner=caller.owner, customer=customer, message_count=0, thread=thread
+        seq=seq,
+        owner=caller.owner,
+        customer=customer,
+        message_count=messages,
+        thread=thread,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.api.rig import UPSTREAM_MODEL, Caller, Ringside
-from tests.fakes import FakeUpstream, text_reply
+from tests.fakes import FakeUpstream, Gate, chunk, stream_reply, text_reply
 
 CALLS: Final = 20
 COMMITTED: Final = re.compile(rb"^ringside_store_tx_total ([0-9.]+)$", re.MULTILINE)
@@ -38,10 +38,10 @@ async def test_chat_is_two_transactions(
     assert 2 * CALLS <= added <= 2 * CALLS + SWEEPS
 
 
-async def test_run_is_four_transactions_and_those_that_its_stream_announces(
+async def test_run_is_three_transactions(
     ringside: Ringside, api: Caller, upstream: FakeUpstream
 ) -> None:
-    """Created, started, held, ended; a streamed one also stores its message before it tells of it."""
+    """Created; started and held; ended, with all that was said if that came in one piece."""
     upstream.enqueue(*[text_reply("Hello there you")] * CALLS)
     assistant = await api.assistant(model=UPSTREAM_MODEL)
     threads = [await api.thread("hi") for _ in range(CALLS)]
@@ -50,4 +50,26 @@ async def test_run_is_four_transactions_and_those_that_its_stream_announces(
     await asyncio.gather(*(api.run(thread, assistant) for thread in threads))
 
     added = await transactions(ringside) - before
-    assert 5 * CALLS <= added <= 5 * CALLS + SWEEPS
+    assert 3 * CALLS <= added <= 3 * CALLS + SWEEPS
+
+
+async def test_run_that_speaks_slowly_stores_its_message_before_it_tells_of_it(
+    ringside: Ringside, api: Caller, upstream: FakeUpstream
+) -> None:
+    """That is a transaction more, however many pieces follow."""
+    pauses = [Gate() for _ in range(CALLS)]
+    upstream.enqueue(
+        *[stream_reply(chunk({"content": "Hello"}), pause, chunk({}, "stop")) for pause in pauses]
+    )
+    assistant = await api.assistant(model=UPSTREAM_MODEL)
+    threads = [await api.thread("hi") for _ in range(CALLS)]
+    before = await transactions(ringside)
+
+    running = [asyncio.create_task(api.run(thread, assistant)) for thread in threads]
+    for pause in pauses:
+        await pause.reached.wait()
+        pause.release()
+    await asyncio.gather(*running)
+
+    added = await transactions(ringside) - before
+    assert 4 * CALLS <= added <= 4 * CALLS + SWEEPS

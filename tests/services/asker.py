@@ -18,9 +18,10 @@ from ringside_proxy.providers.types import (
     UsageDelta,
 )
 from ringside_proxy.services.answers import Answers
+from ringside_proxy.services.calls import call_of
 from ringside_proxy.services.images import Images
 from ringside_proxy.services.json_schemas import Schemas
-from ringside_proxy.services.metering import Ledger, call_of
+from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import AnswerRules, ModelRouter, Route
 from ringside_proxy.services.prices import PriceBook
 from ringside_proxy.services.schema_judge import SchemaJudge

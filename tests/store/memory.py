@@ -138,7 +138,7 @@ class Store:
             created_ms=self.now_ms,
             body=MessageBody([OutputText(text)]),
         )
-        opening = OpenStep(step_id, "message_creation", self.now_ms)
+        opening = OpenStep(step_id, "message_creation", self.now_ms, item.id)
         return item, [opening, AddItem(item, step_id)]
 
     def call(self, run: RunRecord, count: int = 1) -> tuple[list[Item], list[Change]]:
