@@ -37,6 +37,7 @@ from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
 from ringside_proxy.providers.types import CompletionRequest, HTTPRequest
 from ringside_proxy.services.model_routing import Route
+from ringside_proxy.services.paid_requests import as_paid, given_limit
 from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
@@ -58,9 +59,6 @@ REPORTED: Final = "provider"
 ORPHANS_AT_ONCE: Final = 500
 STALE_MS: Final = 15 * 60 * 1000
 """No call is out for longer than its time limits: a hold this old was forgotten."""
-
-OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
-"""How callers bound an answer; the newer name wins."""
 
 
 class Ledger:
@@ -209,17 +207,20 @@ class Meter:
         BillingError, ModelPriceUnknownError, ClockJumpError, and InvalidRequestError for what the
         model cannot be asked.
         """
-        wanted = _given_limit(request.params)
+        wanted, provider = given_limit(request), route.ref.provider
         tokens_max = self._output_tokens_max(wanted)
         # Most who are under a cap can pay for the longest answer: built so, it need not be again.
-        likely = tokens_max if self._is_likely_capped() else wanted
-        built = route.provider.build_request(_limited(request, likely), route.credentials)
+        is_likely = self._is_likely_capped()
+        likely = tokens_max if is_likely else wanted
+        paid = as_paid(request, likely, provider, is_capped=is_likely)
+        built = route.provider.build_request(paid, route.credentials)
         hold = await self._admit(request, built.body, tokens_max)
-        paid = wanted if hold.output_tokens_max is None else hold.output_tokens_max
-        limited = _limited(request, paid)
-        if paid != likely:
-            built = route.provider.build_request(limited, route.credentials)
-        return limited, built
+        is_capped = hold.output_tokens_max is not None
+        limit = hold.output_tokens_max if is_capped else wanted
+        if (limit, is_capped) != (likely, is_likely):
+            paid = as_paid(request, limit, provider, is_capped=is_capped)
+            built = route.provider.build_request(paid, route.credentials)
+        return paid, built
 
     async def _admit(self, request: CompletionRequest, body: bytes, tokens_max: int) -> Hold:
         params, provider = request.params, self._route.ref.provider
@@ -427,19 +428,6 @@ def _reserve(
     if once is not None and isinstance(held, Hold):
         idempotency.dispatched(tx, once)
     return held, opened
-
-
-def _given_limit(params: dict[str, Any]) -> int | None:
-    given = next((params[name] for name in OUTPUT_LIMITS if params.get(name)), None)
-    return given if isinstance(given, int) and given > 0 else None
-
-
-def _limited(request: CompletionRequest, tokens: int | None) -> CompletionRequest:
-    """The request for an answer of at most so many tokens; as it is if it says that itself."""
-    if tokens == _given_limit(request.params):
-        return request
-    params = {name: value for name, value in request.params.items() if name not in OUTPUT_LIMITS}
-    return msgspec.structs.replace(request, params=params | {OUTPUT_LIMITS[0]: tokens})
 
 
 def _consumed(

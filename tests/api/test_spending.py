@@ -94,6 +94,28 @@ async def test_answer_may_be_as_long_as_the_cap_pays_for(
     assert orjson.loads(row["raw"]) == usage(9, 4)
 
 
+@pytest.mark.parametrize(
+    ("customer", "asked", "sent"),
+    [
+        (POOR, None, "default"),
+        (POOR, "auto", "default"),
+        (POOR, "flex", "flex"),
+        (RICH, None, None),
+        (RICH, "auto", "auto"),
+    ],
+)
+async def test_under_a_cap_a_project_s_own_tier_is_not_used(
+    api: Caller, upstream: FakeUpstream, customer: str, asked: str | None, sent: str | None
+) -> None:
+    """It may be a dearer one than was held for; a tier that the request names is priced as such."""
+    upstream.enqueue(text_reply("Hello"))
+    fields = {} if asked is None else {"service_tier": asked}
+
+    assert (await api.post(CHAT, body(customer, **fields))).status == 200
+
+    assert upstream.requests[0].body.get("service_tier") == sent
+
+
 async def test_customer_without_a_cap_is_not_cut(api: Caller, upstream: FakeUpstream) -> None:
     """Nothing is added to the request; it is booked all the same."""
     upstream.enqueue(text_reply("Hello there you"))

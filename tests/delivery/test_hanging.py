@@ -35,6 +35,7 @@ HANGS: Final = 0
 WAITING_MAX: Final = 10
 """How many events may be on their way to healthy receivers before the next one happens."""
 LOCAL: Final = AddressRules.of("webhooks.allow_private", ["127.0.0.1"])
+HEALTHY_P99_S_MAX: Final = 2.0
 WAIT_S_MAX: Final = 60 + EVENTS / 10
 
 
@@ -168,6 +169,7 @@ async def test_one_that_hangs_is_noticed_by_nobody(tmp_path):
         f"max {max(delays_s):.3f} s; the hanging one had begun {while_hanging}"
     )
     assert all(set(sink.arrived_s) == set(stored_s) for sink in (hanging, *healthy))
+    assert p99 < HEALTHY_P99_S_MAX
     assert set(states) == {"delivered"}
     assert sum(states.values()) == RECEIVERS * EVENTS
     assert hanging.at_once_max <= PER_RECEIVER_MAX

@@ -1,0 +1,38 @@
+"""A request as money was kept back for it: no longer an answer, and no dearer a service. Pure."""
+
+from typing import Any, Final
+
+import msgspec
+
+from ringside_proxy.providers.types import CompletionRequest
+
+OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
+"""How callers bound an answer; the newer name wins."""
+
+TIER: Final = "service_tier"
+UNNAMED_TIERS: Final = (None, "auto")
+USUAL_TIER: Final[dict[str, str]] = {"openai": "default"}
+"""Where an unnamed tier is the one of the project's settings, the name of that at the list price."""
+
+
+def given_limit(request: CompletionRequest) -> int | None:
+    """How long an answer its caller wants at most; None if that was left open."""
+    params = request.params
+    given = next((params[name] for name in OUTPUT_LIMITS if params.get(name)), None)
+    return given if isinstance(given, int) and given > 0 else None
+
+
+def as_paid(
+    request: CompletionRequest, tokens: int | None, provider: str, *, is_capped: bool
+) -> CompletionRequest:
+    """The request for an answer of at most so many tokens; under a cap, at the tier that was priced."""
+    params: dict[str, Any] = {}
+    if tokens != given_limit(request):
+        params[OUTPUT_LIMITS[0]] = tokens
+    if is_capped and provider in USUAL_TIER and request.params.get(TIER) in UNNAMED_TIERS:
+        params[TIER] = USUAL_TIER[provider]
+    if not params:
+        return request
+    replaced = OUTPUT_LIMITS if OUTPUT_LIMITS[0] in params else ()
+    kept = {name: value for name, value in request.params.items() if name not in replaced}
+    return msgspec.structs.replace(request, params=kept | params)
