@@ -59,7 +59,8 @@ async def measured(home: Path, scale: Scale) -> tuple[list[Line], dict[str, floa
         said("start-up, memory, size")
         rows += lines.start_up(await standing.start_up(on))
         rows += lines.memory(await standing.memory(on), scale)
-        rows += lines.installed(*standing.installed())
+        sizes = standing.installed()
+        rows += lines.installed(sizes, standing.stripped_mb(sizes))
         rows += lines.headroom(rates, shares)
     return rows, {name: figure.median for name, figure in chats.items()}
 

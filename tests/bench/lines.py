@@ -182,14 +182,15 @@ def memory(figures: dict[str, float], scale: Scale) -> list[Line]:
     ]
 
 
-def installed(total: float, sizes: dict[str, float]) -> list[Line]:
+def installed(sizes: dict[str, float], stripped: float | None) -> list[Line]:
     """On disk."""
     largest = sorted(sizes.items(), key=lambda entry: -entry[1])[:3]
     note = ", ".join(f"{name} {size:.1f}" for name, size in largest)
-    return [
-        Line("installed, bytecode with it, without pip", total, "MB", 60, note),
-        Line("distributions", len(sizes), "", 30),
-    ]
+    rows = [Line("installed by pip", sum(sizes.values()), "MB", 60, f"{note}; bytecode with it")]
+    if stripped is not None:
+        work = "installed in the image, without debuggers' symbols"
+        rows.append(Line(work, stripped, "MB", 60))
+    return [*rows, Line("distributions", len(sizes), "", 30)]
 
 
 def headroom(rates: dict[str, float], shares: dict[str, Shares]) -> list[Line]:

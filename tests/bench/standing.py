@@ -3,6 +3,9 @@
 import asyncio
 import compileall
 import importlib.metadata
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +20,7 @@ from tests.bench.works import paced, proxied
 
 PACKAGE: Final = Path(ringside_proxy.__file__).parent
 MB: Final = 10**6
+OURS: Final = "ringside-proxy"
 
 
 def compiled() -> None:
@@ -54,18 +58,38 @@ async def memory(on: Field) -> dict[str, float]:
         }
 
 
-def installed() -> tuple[float, dict[str, float]]:
-    """MB of the package and of everything it needs, bytecode too; and by distribution."""
-    sizes = {"ringside-proxy": sum(map(_size, PACKAGE.rglob("*"))) / MB}
-    waiting = _needs("ringside-proxy")
+def installed() -> dict[str, float]:
+    """MB of the package and of everything it needs, by distribution, bytecode too."""
+    sizes, waiting = dict[str, float](), [OURS]
     while waiting:
         name = waiting.pop()
-        if name in sizes:
-            continue
-        files = importlib.metadata.files(name) or ()
-        sizes[name] = sum(_size(Path(str(file.locate()))) for file in files) / MB
-        waiting += _needs(name)
-    return sum(sizes.values()), sizes
+        if name not in sizes:
+            sizes[name] = sum(file.stat().st_size for file in _files(name)) / MB
+            waiting += _needs(name)
+    return sizes
+
+
+def stripped_mb(sizes: dict[str, float]) -> float | None:
+    """MB of the same once the image's build has taken the debugger's symbols out; None without strip."""
+    strip = shutil.which("strip")
+    if strip is None:
+        return None
+    saved = 0
+    with tempfile.TemporaryDirectory() as folder:
+        bare = Path(folder) / "bare.so"
+        for name in sizes:
+            for file in _files(name):
+                if file.suffix == ".so":
+                    subprocess.run([strip, "--strip-debug", "-o", bare, file], check=True)
+                    saved += file.stat().st_size - bare.stat().st_size
+    return sum(sizes.values()) - saved / MB
+
+
+def _files(name: str) -> list[Path]:
+    if name == OURS:
+        return [path for path in PACKAGE.rglob("*") if path.is_file()]
+    files = (Path(str(file.locate())) for file in importlib.metadata.files(name) or ())
+    return [file for file in files if file.is_file()]
 
 
 def _needs(name: str) -> list[str]:
@@ -75,7 +99,3 @@ def _needs(name: str) -> list[str]:
         for each in requirements
         if each.marker is None or each.marker.evaluate({"extra": ""})
     ]
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0

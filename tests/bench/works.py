@@ -218,7 +218,7 @@ async def paced(
 
     async def work() -> int:
         late.extend(await load.paced_streams(contender.port, asked, streams, within_s=1.0))
-        return streams * chunks
+        return sum(map(len, late))
 
     async def watch() -> None:
         nonlocal peak_bytes
@@ -227,8 +227,10 @@ async def paced(
             await asyncio.sleep(0.25)
 
     watching = asyncio.create_task(watch())
-    chunk_us = await cpu_us(on, contender, work, shares)
-    watching.cancel()
+    try:
+        chunk_us = await cpu_us(on, contender, work, shares)
+    finally:
+        watching.cancel()
     late_ms = [1000 * late_s for stream in late for late_s in stream]
     return Paced(
         p50_ms=statistics.median(late_ms),
