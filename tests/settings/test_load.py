@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ringside_proxy.settings.load import load
@@ -581,6 +581,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no fault of the values
 @given(sections=st.dictionaries(KEYS, JSON))
 def test_any_value_under_a_section_is_settings_or_problems(scratch, sections):
     """A section of the wrong form is a problem, not a crash."""
