@@ -182,6 +182,7 @@ class LiveRuns:
         """A run may have had its turn between being stored and being known here."""
         run = self._db.get(runs.reload, live.run.id)
         if run is None or not run.is_waiting:
+            live.run = run or live.run
             live.turn.set()
 
     async def stop_all(self, reason: StopReason) -> None:

@@ -119,7 +119,7 @@ def test_a_slot_that_cannot_answer_is_found(tmp_path: Path) -> None:
         "give providers.mistral, providers.xai a key, or take the model out",
         "give providers.mistral a key, or name another model",
     ]
-    assert about(content, "slots", "ok") == ["1 slots, and each of their models has its provider"]
+    assert about(content, "slots", "ok") == ["every model of every slot has its provider"]
 
 
 async def test_a_damaged_store_is_found(home: Path) -> None:
