@@ -188,7 +188,7 @@ class ProviderClient:
         async def attempt() -> Reply:
             measured = Attempt(target, request, self._clock, self._observe)
             try:
-                with measured.guard():
+                with measured:
                     async with asyncio.timeout_at(deadline_s):
                         return await _reply(upstream.connections, measured)
             finally:

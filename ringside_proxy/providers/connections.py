@@ -18,8 +18,8 @@ from yarl import URL
 from ringside_proxy import __version__
 from ringside_proxy.providers.types import HTTPRequest
 
-CONNECTIONS_MAX: Final = 1000
-CONNECTIONS_PER_HOST_MAX: Final = 200
+CONNECTIONS_MAX: Final = 2_000
+"""As many as there may be requests at once: all of them may be streams of one host."""
 KEEPALIVE_S: Final = 30
 DNS_CACHE_S: Final = 30
 
@@ -77,7 +77,6 @@ class Connections:
         self._session = aiohttp.ClientSession(
             connector=_TellingConnector(
                 limit=CONNECTIONS_MAX,
-                limit_per_host=CONNECTIONS_PER_HOST_MAX,
                 keepalive_timeout=KEEPALIVE_S,
                 ttl_dns_cache=DNS_CACHE_S,
             ),

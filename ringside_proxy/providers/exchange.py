@@ -5,8 +5,8 @@ table, looked up along the exception's MRO.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final, Generic, TypeVar
 
@@ -146,15 +146,15 @@ class Attempt:
         self._began_s = clock.monotonic_s()
         self._ended_s: float | None = None
 
-    @contextmanager
-    def guard(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Translates what goes wrong inside, and takes our key out of what is said about it."""
-        try:
-            yield
-        except ProviderError as error:
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if error is None:
+            return
+        if isinstance(error, ProviderError):
             self._fail(error)
-            raise
-        except TRANSPORT_ERRORS as error:
+        elif isinstance(error, TRANSPORT_ERRORS):
             failure = translated(self.target.provider, error)
             self._fail(failure)
             raise failure from error
@@ -225,6 +225,7 @@ class Exchange(Generic[T]):
         self._first: list[T] = []
         self._received_bytes = 0
         self._is_over = False
+        self._patience = _Patience()
 
     @property
     def has_begun(self) -> bool:
@@ -233,7 +234,7 @@ class Exchange(Generic[T]):
 
     async def open(self) -> None:
         """Sends the request and waits for the first items. Raises ProviderError."""
-        with self._attempt.guard():
+        with self._attempt:
             if follow := self._attempt.request.follow:
                 await self._follow(follow)
             response = await self._send()
@@ -247,7 +248,7 @@ class Exchange(Generic[T]):
     async def __anext__(self) -> list[T]:
         items, self._first = self._first, []
         if not items and self._response is not None:
-            with self._attempt.guard():
+            with self._attempt:
                 items = await self._next(self._response)
         if not items:
             raise StopAsyncIteration
@@ -261,6 +262,7 @@ class Exchange(Generic[T]):
 
     def close(self) -> None:
         """Drops the connection, unless the answer was read to its end."""
+        self._patience.end()
         if self._response is not None:
             self._response.close()
         self._attempt.end()
@@ -344,14 +346,56 @@ class Exchange(Generic[T]):
     async def _read(self, response: Answer) -> bytes:
         is_first = self._attempt.first_byte_s is None
         wait_s = self._timeouts.first_byte_s if is_first else self._timeouts.between_chunks_s
-        async with asyncio.timeout(wait_s):
-            chunk = await response.content.readany()
+        self._patience.begin(response.content, wait_s)
+        chunk = await response.content.readany()
+        self._patience.rest()
         if chunk:
             self._attempt.mark_first_byte()
         self._received_bytes += len(chunk)
         if self._received_bytes > STREAM_BYTES_MAX:
             raise too_large(self._attempt.target.provider, STREAM_BYTES_MAX)
         return chunk
+
+
+class _Patience:
+    """How long the next bytes of a stream are waited for.
+
+    One timer for all of them: it looks, when it is due, whether the wait that is on has become too
+    long. A timer for each read would be a tenth of what a small chunk costs.
+    """
+
+    def __init__(self) -> None:
+        self._content: aiohttp.StreamReader | None = None
+        self._due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, content: aiohttp.StreamReader, wait_s: float) -> None:
+        """A wait begins: after so long, reading raises TimeoutError."""
+        loop = asyncio.get_running_loop()
+        self._content, self._due_s = content, loop.time() + wait_s
+        if self._timer is not None and self._timer.when() > self._due_s:
+            self.end()
+        if self._timer is None:
+            self._timer = loop.call_at(self._due_s, self._look, loop)
+
+    def rest(self) -> None:
+        """It was not too long."""
+        self._content = None
+
+    def end(self) -> None:
+        """Nothing is waited for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._content is None:  # the next wait sets it anew
+            return
+        if loop.time() >= self._due_s:
+            self._content.set_exception(TimeoutError())
+        else:
+            self._timer = loop.call_at(self._due_s, self._look, loop)
 
 
 async def begin(

@@ -41,6 +41,11 @@ class SSEDecoder:
         self._data_bytes = 0
         self._name: bytes | None = None
 
+    @property
+    def is_between_events(self) -> bool:
+        """Whether all that came was whole events: what comes next begins one."""
+        return not (self._ended_in_cr or self._line_parts or self._data or self._name)
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises ProviderBadReplyError for an endless line."""
         if self._ended_in_cr and data.startswith(b"\n"):

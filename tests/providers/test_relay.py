@@ -98,6 +98,65 @@ def test_error_after_text_comes_after_the_text():
         relay.close()
 
 
+ODD = {
+    "a comment": b": ping\n\n",
+    "a named event": b'event: x\ndata: {"a": 1}\n\n',
+    "no blank": b"data:" + frame(HELLO)[6:],
+    "empty": b"data: \n\n",
+    "CRLF": frame(HELLO).replace(b"\n", b"\r\n"),
+    "a word": frame(chunk({"content": "an error, [DONE] or not"}, usage=None)),
+    "a count": frame(HELLO | {"usage": usage(1, 1)}),
+}
+
+
+def told(raw: bytes, pieces: int) -> list[bytes]:
+    """The chunks that a client reads of what comes in so many pieces."""
+    relay = Relay("acme", include_usage=False)
+    size = -(-len(raw) // pieces)
+    frames = [f for at in range(0, len(raw), size) for f in relay.feed(raw[at : at + size])]
+    lines = b"".join(frames + relay.close()).splitlines()
+    return [line[5:].strip() for line in lines if line.startswith(b"data:") and line[5:].strip()]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("place", [0, 1, 20, 39, 40])
+def test_many_frames_at_once_are_told_as_one_by_one(odd, place):
+    """Whatever stands between them, and wherever."""
+    frames = [frame(ROLE), *[frame(HELLO)] * 40]
+    frames.insert(place + 1, ODD[odd])
+    raw = b"".join([*frames, frame(STOP), frame(USAGE), DONE])
+
+    one_by_one = told(raw, len(raw))
+
+    assert [told(raw, pieces) for pieces in (1, 2, 7)] == [one_by_one] * 3
+    assert one_by_one.count(orjson.dumps({k: v for k, v in HELLO.items() if k != "usage"})) >= 40
+
+
+def test_a_padded_stream_is_told_without_its_padding():
+    """However many of its frames come together."""
+    padded = [frame(each | {"obfuscation": "xyz"}) for each in (ROLE, *[HELLO] * 40, STOP)]
+
+    assert b"obfuscation" not in b"".join(told(b"".join([*padded, DONE]), 1))
+
+
+@pytest.mark.parametrize("place", [0, 20, 40])
+def test_an_error_among_many_frames_ends_the_answer(place):
+    """What came before it is told, and nothing that follows."""
+    said = [frame(HELLO)] * 40
+    said.insert(place, frame({"error": {"message": "x"}}))
+    relay = Relay("acme", include_usage=True)
+
+    before = relay.feed(frame(HELLO)) + relay.feed(b"".join(said) if place else frame(HELLO))
+
+    if place:
+        assert b"".join(before) == frame(HELLO) * (place + 1)
+        with pytest.raises(ProviderUnavailableError):
+            relay.close()
+    else:
+        with pytest.raises(ProviderUnavailableError):
+            relay.feed(b"".join(said))
+
+
 @pytest.mark.parametrize("raw", [b"", DONE, frame(ROLE), frame(ROLE) + frame(HELLO)])
 def test_stream_without_end_broke_off(raw):
     """Neither a finish nor [DONE], or a [DONE] of nothing."""
