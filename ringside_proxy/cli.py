@@ -5,6 +5,7 @@ import asyncio
 import gc
 import os
 import re
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
@@ -34,6 +35,8 @@ EXIT_DAMAGED: Final = 3
 T = TypeVar("T")
 
 UMASK: Final = 0o077
+FILES_MAX: Final = 10_000
+"""Open at once: two for each answer that is streamed. Shells and systemd begin with 1,024."""
 LIFETIME: Final = re.compile(r"([0-9]{1,9})([smhd])")
 LIFETIME_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 LIFETIME_S_MAX: Final = 100 * 365 * 24 * 3600
@@ -184,6 +187,7 @@ def _serve(args: argparse.Namespace) -> int:
     from ringside_proxy.telemetry import configure_logging
 
     os.umask(UMASK)
+    _allow_files()
     path = _config_path(args)
     source = None if path is None else ConfigSource(path, _environment(args))
     settings = _settings(args)
@@ -191,6 +195,14 @@ def _serve(args: argparse.Namespace) -> int:
     if FAILPOINT_VARIABLE in os.environ:
         _arm_failpoints(os.environ[FAILPOINT_VARIABLE])
     return _run(_serve_until_stopped(settings, source))
+
+
+def _allow_files() -> None:
+    """Raise the process's own limit of open files, as far as the system's allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _arm_failpoints(text: str) -> None:

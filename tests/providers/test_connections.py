@@ -11,6 +11,8 @@ import pytest
 from ringside_proxy.providers.connections import BODY_AT_ONCE_BYTES_MAX, Connections
 from ringside_proxy.providers.types import HTTPRequest
 
+HUNDREDS = 400
+"""Two files each, of the 1,024 that a shell gives."""
 TIMEOUT = aiohttp.ClientTimeout(connect=5)
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -187,3 +189,30 @@ async def test_what_is_no_answer_is_an_error_of_the_client(
         await connections.ask(far_end.request(), TIMEOUT)
 
     server.close()
+
+
+async def test_hundreds_of_answers_of_one_host_are_open_at_once() -> None:
+    """None waits until another has ended: a stream may last for minutes."""
+    everybody_is_here, count = asyncio.Event(), 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        if count == HUNDREDS:
+            everybody_is_here.set()
+        await reader.read()
+        writer.close()
+
+    connections = Connections(trust_env=False)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, backlog=HUNDREDS) as server:
+        end = FarEnd(port=server.sockets[0].getsockname()[1])
+        asking = [
+            asyncio.create_task(connections.ask(end.request(), TIMEOUT)) for _ in range(HUNDREDS)
+        ]
+
+        await asyncio.wait_for(everybody_is_here.wait(), 30)
+
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+        await connections.close()
