@@ -35,11 +35,11 @@ NewId = Callable[[Prefix], str]
 """Makes an id that never repeats; injected, so that tests can foresee it."""
 
 
-def id_maker(random_bytes: Callable[[int], bytes]) -> NewId:
-    """An id maker over a source of randomness such as `os.urandom`."""
+def id_maker(unique_bytes: Callable[[int], bytes]) -> NewId:
+    """An id maker over a source of bytes that never repeat, such as `os.urandom`."""
 
     def new_id(prefix: Prefix) -> str:
-        return f"{prefix}_{random_bytes(ID_BYTES).hex()}"
+        return f"{prefix}_{unique_bytes(ID_BYTES).hex()}"
 
     return new_id
 

@@ -81,7 +81,7 @@ def ringside(home: Path, upstream_port: int, more: str = "") -> Iterator[Contend
     text = CONFIG.format(
         port=port,
         admin=free_port(),
-        store=home / "ringside.db",
+        store=home / "data" / "ringside.db",
         token=TOKEN,
         upstream=upstream_port,
     )
