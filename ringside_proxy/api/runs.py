@@ -1,5 +1,6 @@
 """/v1/threads/{thread_id}/runs and /v1/threads/runs."""
 
+from contextlib import aclosing
 from typing import Any, Final
 
 from aiohttp import web
@@ -163,12 +164,15 @@ async def _tell(stream: sse.Stream, first: list[StreamEvent], channel: EventChan
     """Every event of a run, until it ends; gives the last frames, which go out with the end."""
     await stream.begin()
     await stream.write(sse.frames(first))
-    async for batch in channel.batches(sse.KEEP_ALIVE_S):
-        frames = sse.frames(batch) or sse.KEEP_ALIVE
-        if channel.is_over:
-            return frames
-        await stream.write(frames)
-    return b""
+    last = b""
+    async with aclosing(channel.batches(sse.KEEP_ALIVE_S)) as batches:
+        async for batch in batches:
+            frames = sse.frames(batch) or sse.KEEP_ALIVE
+            if channel.is_over:
+                last = frames
+            else:
+                await stream.write(frames)
+    return last
 
 
 def _params(

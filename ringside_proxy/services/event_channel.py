@@ -1,7 +1,7 @@
 """From a run to the one who streams it: bounded, so that a slow reader slows the provider down."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 from ringside_proxy.domain.events import StreamEvent
@@ -50,28 +50,32 @@ class EventChannel:
         self._is_detached = True
         self._take()
 
-    async def batches(self, idle_s: float) -> AsyncIterator[list[StreamEvent]]:
+    async def batches(self, idle_s: float) -> AsyncGenerator[list[StreamEvent], None]:
         """Everything that was put, until `close`; an empty batch wherever `idle_s` went by.
 
         What has gathered while its reader was busy comes as one batch.
         """
-        while not self.is_over:
-            if not self._waiting:
-                await self._wait(idle_s)
-                if self.is_over:
-                    return
-            yield self._take()
-
-    async def _wait(self, idle_s: float) -> None:
-        """Until there is something to read, or nothing more to come, or `idle_s` went by."""
         loop = asyncio.get_running_loop()
-        self._reader = loop.create_future()
-        timer = loop.call_later(idle_s, _wake, self._reader)
+        read_s = loop.time()
+
+        def tick() -> None:  # one timer for the whole stream: one for each wait would cost more
+            left_s = read_s + idle_s - loop.time()
+            if left_s <= 0:
+                _wake(self._reader)
+            timers[0] = loop.call_later(left_s if left_s > 0 else idle_s, tick)
+
+        timers = [loop.call_later(idle_s, tick)]
         try:
-            await self._reader
+            while not self.is_over:
+                if not self._waiting:
+                    self._reader = loop.create_future()
+                    await self._reader
+                    if self.is_over:
+                        return
+                read_s = loop.time()
+                yield self._take()
         finally:
-            timer.cancel()
-            self._reader = None
+            timers[0].cancel()
 
     def _take(self) -> list[StreamEvent]:
         events, self._waiting, self._batches = self._waiting, [], 0

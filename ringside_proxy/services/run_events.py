@@ -6,7 +6,7 @@ import msgspec
 
 from ringside_proxy.domain.events import EventName, StreamEvent
 from ringside_proxy.domain.run_steps import RunStep, StepStatus, required_action
-from ringside_proxy.domain.runs import RequiredAction, RunStatus
+from ringside_proxy.domain.runs import RequiredAction, Run, RunStatus
 from ringside_proxy.services.run_transactions import Ended
 from ringside_proxy.store.runs import RunRecord, to_wire
 
@@ -30,17 +30,16 @@ STEP_EVENTS: Final[dict[StepStatus, EventName]] = {
 }
 
 
-def created_events(run: RunRecord) -> list[StreamEvent]:
+def created_events(queued: Run) -> list[StreamEvent]:
     """How the stream of a new run begins."""
-    queued = to_wire(run)
     return [StreamEvent("thread.run.created", queued), StreamEvent("thread.run.queued", queued)]
 
 
-def resumed_events(run: RunRecord, step: RunStep) -> list[StreamEvent]:
+def resumed_events(queued: Run, step: RunStep) -> list[StreamEvent]:
     """How the stream of submitted tool outputs begins."""
     return [
         StreamEvent("thread.run.step.completed", step),
-        StreamEvent("thread.run.queued", to_wire(run)),
+        StreamEvent("thread.run.queued", queued),
     ]
 
 

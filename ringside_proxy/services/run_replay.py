@@ -73,9 +73,9 @@ def retell(tx: Tx, caller: Caller, resource: str, *, with_thread: bool) -> Told:
     run, after = find(tx, caller, resource)
     before = None if after is None else runs.generation(tx, run, after.generation)
     queued = _as_it_was(run, RunStatus.QUEUED, before)
-    events = created_events(queued)
+    events = created_events(runs.to_wire(queued))
     if after is not None:
-        events = resumed_events(queued, _unexpired(after.step, run))
+        events = resumed_events(runs.to_wire(queued), _unexpired(after.step, run))
     elif with_thread:
         thread = threads.get(tx, run.thread_id, caller).thread
         events.insert(0, StreamEvent("thread.created", thread))

@@ -130,11 +130,12 @@ class Runs:
             )
             if run.expires_ms - run.created_ms < SWEPT_EVERY_S * 1000:
                 self._wake_sweeper()  # it has to sleep shorter now
-            events = created_events(run)
+            queued = runs.to_wire(run)
+            events = created_events(queued)
             if isinstance(thread, NewThread):
                 events.insert(0, StreamEvent("thread.created", record.thread))
             return BegunRun(
-                run=runs.to_wire(run),
+                run=queued,
                 first_events=events,
                 live=live,
                 remaining_nano=created.remaining_nano,
@@ -215,8 +216,8 @@ class Runs:
                 request_id=request_id,
                 reservation=None if admission is None else admission.handed_on(),
             )
-            events = resumed_events(run, step)
-            return BegunRun(run=runs.to_wire(run), first_events=events, live=live)
+            queued = runs.to_wire(run)
+            return BegunRun(run=queued, first_events=resumed_events(queued, step), live=live)
 
         return await self._shield.finish(begin(), partial(self.leave, snapshot=snapshot))
 

