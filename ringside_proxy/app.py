@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sqlite3
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from ringside_proxy import __version__
-from ringside_proxy.api import middleware, openapi, openapi_document
+from ringside_proxy.api import cors, middleware, openapi, openapi_document
 from ringside_proxy.api.context import SERVICES, Services
 from ringside_proxy.api.edge import Runner
 from ringside_proxy.api.routes import ADMIN_ROUTES, ROUTES, Route
@@ -58,6 +59,7 @@ from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
 from ringside_proxy.settings.slots import SlotSettings
 from ringside_proxy.settings.source import ConfigSource
+from ringside_proxy.settings.tls import server_context
 from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
@@ -410,14 +412,15 @@ def _timeouts(provider: ProviderSettings) -> Timeouts:
 
 async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> None:
     server, admin = settings.server, settings.admin
-    api = _application(
-        proxy.services,
-        ROUTES,
-        [middleware.measured(proxy.traffic), middleware.errors_as_openai],
-        server.max_body_bytes,
-    )
+    around = [middleware.measured(proxy.traffic), middleware.errors_as_openai]
+    if server.cors:
+        around.insert(1, cors.preflight(server.cors))
+    api = _application(proxy.services, ROUTES, around, server.max_body_bytes)
+    if server.cors:
+        api.on_response_prepare.append(cors.shown(server.cors))
     api[openapi.DOCUMENT] = openapi_document.document
-    proxy.url = await _site(stack, api, server.host, server.port)
+    tls = server_context(server.tls)
+    proxy.url = await _site(stack, api, server.host, server.port, tls)
     health = _application(proxy.services, ADMIN_ROUTES, [], server.max_body_bytes)
     proxy.admin_url = await _site(stack, health, admin.host, admin.port)
 
@@ -436,7 +439,13 @@ def _application(
     return app
 
 
-async def _site(stack: AsyncExitStack, app: web.Application, host: str, port: int) -> str:
+async def _site(
+    stack: AsyncExitStack,
+    app: web.Application,
+    host: str,
+    port: int,
+    tls: ssl.SSLContext | None = None,
+) -> str:
     """Serve `app`; gives its URL, with the port that was taken."""
     runner = Runner(
         app,
@@ -449,9 +458,10 @@ async def _site(stack: AsyncExitStack, app: web.Application, host: str, port: in
     )
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    await web.TCPSite(runner, host, port, backlog=BACKLOG).start()
+    await web.TCPSite(runner, host, port, backlog=BACKLOG, ssl_context=tls).start()
     name, taken = runner.addresses[0][:2]
-    return f"http://[{name}]:{taken}" if ":" in name else f"http://{name}:{taken}"
+    scheme = "http" if tls is None else "https"
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{taken}"
 
 
 async def _watch_loop(db: Database, metrics: Metrics, clock: Clock) -> None:

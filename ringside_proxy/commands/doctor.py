@@ -21,6 +21,7 @@ from ringside_proxy.services.live_config import ConfigStatus
 from ringside_proxy.settings.load import load, secret_files
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import LOCAL_TOKEN, Settings
+from ringside_proxy.settings.tls import own_client_context
 from ringside_proxy.settings.values import TokenHash
 from ringside_proxy.store import checkup, files
 from ringside_proxy.store.ballast import ENOUGH_FREE_BYTES
@@ -299,10 +300,16 @@ def _live_configuration(patient: Patient) -> Iterator[Finding]:
     if patient.settings is None or not token or not patient.settings.server.port:
         return
     server = patient.settings.server
-    url = f"{_address(server.host, server.port)}/v1/config/status"
+    url = f"{server.url(EVERYWHERE.get(server.host))}/v1/config/status"
     headers = {"Authorization": f"Bearer {token}"}
     try:
-        answer = httpx.get(url, headers=headers, timeout=ADMIN_S_MAX, trust_env=False)
+        answer = httpx.get(
+            url,
+            headers=headers,
+            timeout=ADMIN_S_MAX,
+            trust_env=False,
+            verify=own_client_context(server.tls) or True,
+        )
         status = msgspec.json.decode(answer.content, type=ConfigStatus)
     except (httpx.HTTPError, msgspec.DecodeError):
         return  # none serves here, or not for this token; the check before has said so

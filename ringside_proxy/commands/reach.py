@@ -4,6 +4,7 @@ Two processes never share a store: whoever finds it in use asks the process that
 """
 
 import os
+import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -15,6 +16,7 @@ import uvloop
 from ringside_proxy.commands.errors import CommandError
 from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.settings.schema import Settings
+from ringside_proxy.settings.tls import own_client_context
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.files import StoreInUseError
 from ringside_proxy.system import SystemClock
@@ -52,6 +54,7 @@ class Proxy:
             timeout=API_CALL_S_MAX,
             # What listens here is not asked through somebody else's proxy.
             trust_env=access.url is not None,
+            verify=_verification(access),
         )
 
     def __enter__(self) -> Self:
@@ -137,8 +140,13 @@ async def _with_store(settings: Settings, work: Callable[[Database], Awaitable[T
 def _base_url(access: Access) -> str:
     if access.url is not None:
         return access.url.rstrip("/").removesuffix("/v1")
-    host, port = access.settings.server.host, access.settings.server.port
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return access.settings.server.url()
+
+
+def _verification(access: Access) -> ssl.SSLContext | bool:
+    """Whose certificate is believed: what is on this store has the one of the configuration."""
+    own = own_client_context(access.settings.server.tls) if access.url is None else None
+    return True if own is None else own
 
 
 def _message(reply: Any, status: int) -> str:

@@ -40,6 +40,10 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Address = Annotated[
     str, Meta(pattern=r"^https?://[^\s/]+(/\S*)?$", extra={"expects": "an http(s) address"})
 ]
+Origin = Annotated[
+    str,
+    Meta(pattern=r"^(\*|https?://[^\s/,]+)$", extra={"expects": "https://app.example.com, or *"}),
+]
 CustomerID = Annotated[
     str,
     Meta(

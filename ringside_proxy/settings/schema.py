@@ -23,6 +23,7 @@ from ringside_proxy.settings.field_types import (
     Host,
     Model,
     Name,
+    Origin,
     Port,
     TimeoutS,
 )
@@ -35,6 +36,7 @@ from ringside_proxy.settings.outgoing import ImageSettings, UpstreamSettings, We
 from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem
 from ringside_proxy.settings.slots import SlotSettings
+from ringside_proxy.settings.tls import TLSSettings
 from ringside_proxy.settings.values import Secret, TokenHash
 
 LOCAL_TOKEN: Final = "ko_localhost"  # noqa: S105 - well known on purpose; for loopback only
@@ -65,6 +67,21 @@ class ServerSettings(
             extra={"unit": "duration"},
         ),
     ] = 20.0
+    tls: Annotated[
+        TLSSettings, Meta(description="HTTPS for the API; /metrics and its like stay plain.")
+    ] = TLSSettings()
+    cors: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            description="Web pages that may call the API from a browser, by their origin; * is all.",
+            examples=[["https://app.example.com"]],
+        ),
+    ] = ()
+
+    def url(self, host: str | None = None) -> str:
+        """Where the API is; at `host`, where that is another name for the listener."""
+        host, scheme = host or self.host, "http" if self.tls.cert is None else "https"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
 
 
 class AdminSettings(msgspec.Struct, frozen=True, kw_only=True):

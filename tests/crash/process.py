@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 from tests.e2e.ringside import ROOT, TOKEN
 
-URL: Final = re.compile(r"http://[\w.]+:\d+")
+URL: Final = re.compile(r"https?://[\w.]+:\d+")
 READY_S_MAX: Final = 30.0
 EXIT_S_MAX: Final = 28.0
 """The whole of a stop: the drain of 20 s and what comes after it."""
