@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from tests.bench import load, peers
+from tests.bench import load
 from tests.bench.processes import OTHER_CPUS, Contender, free_port, module, started
 from tests.bench.scale import Scale
 
@@ -52,14 +52,11 @@ class Field:
         port = free_port()
         command = module("tests.bench.upstream", str(port))
         self.upstream = stack.enter_context(started("far end", port, command, cpus=OTHER_CPUS))
-        url = f"http://127.0.0.1:{port}"
-        self.relay = stack.enter_context(_contender("relay", url + CHAT))
-        self.ideal = stack.enter_context(_contender("ideal", url + CHAT, str(home / "ideal.db")))
+        self.url = f"http://127.0.0.1:{port}"
+        chat_url = self.url + CHAT
+        self.relay = stack.enter_context(_contender("relay", chat_url))
+        self.ideal = stack.enter_context(_contender("ideal", chat_url, str(home / "ideal.db")))
         self.ringside = stack.enter_context(ringside(home / "ringside", port))
-        self.peers = {
-            peer.name: (peer, stack.enter_context(peer.started(home, url, TOKEN)))
-            for peer in peers.installed()
-        }
         self.assistants = {model: make_assistant(self.ringside, model) for model in (MODEL, SHORT)}
 
 

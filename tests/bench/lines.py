@@ -167,7 +167,10 @@ def webhooks(figures: dict[str, Figure]) -> list[Line]:
 
 def start_up(figures: dict[str, Figure]) -> list[Line]:
     """From the command to the first answer."""
-    note = f"{figures['CPU seconds'].median:.2f} s of CPU, {spread(figures['seconds'])}"
+    note = (
+        f"{figures['CPU seconds'].median:.2f} s of CPU, {figures['waited seconds'].median:.2f} s "
+        f"waiting for a core that others had, {spread(figures['seconds'])}"
+    )
     return [
         Line("start to the first 200, on a new store", figures["seconds"].median, "s", 0.8, note),
         Line("resident memory, idle", figures["idle MB"].median, "MB", 70),

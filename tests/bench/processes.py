@@ -38,6 +38,11 @@ class Contender:
         # Linux's own clock of another process: CPUCLOCK_SCHED of clock_getcpuclockid(3).
         return time.clock_gettime(~self.process.pid << 3 | 2)
 
+    def waited_s(self) -> float:
+        """Seconds that its main thread could have run, but others had the core."""
+        told = Path(f"/proc/{self.process.pid}/schedstat").read_text()
+        return int(told.split()[1]) / 10**9
+
     def rss_bytes(self) -> int:
         """Resident memory."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * PAGE_BYTES

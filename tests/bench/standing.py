@@ -29,15 +29,16 @@ def compiled() -> None:
 
 
 async def start_up(on: Field) -> dict[str, Figure]:
-    """Seconds from the command to the first 200 on a new store, CPU and all, and MB afterwards."""
+    """Seconds from the command to the first 200 on a new store, CPU, waits for a core; MB afterwards."""
     loop, request = asyncio.get_running_loop(), chat(f"fc:openai/{MODEL}")
-    figures = {"seconds": Figure(), "CPU seconds": Figure(), "idle MB": Figure()}
+    figures = {name: Figure() for name in ("seconds", "CPU seconds", "waited seconds", "idle MB")}
     for _ in range(on.scale.starts):
         began_s = loop.time()
         with ringside(on.home / "start", on.upstream.port) as contender:
             await load.closed_loop(contender.port, request, 1, 1)
             figures["seconds"].values.append(loop.time() - began_s)
             figures["CPU seconds"].values.append(contender.cpu_s())
+            figures["waited seconds"].values.append(contender.waited_s())
             figures["idle MB"].values.append(contender.rss_bytes() / MB)
     return figures
 

@@ -37,7 +37,7 @@ class Line:
         """What is used up of the goal: 1 is all of it."""
         assert self.goal is not None
         used = (self.goal, self.measured) if self.at_least else (self.measured, self.goal)
-        return used[0] / used[1] if used[1] else float(used[0] > 0)
+        return max(0.0, used[0] / used[1]) if used[1] else float(used[0] > 0)
 
     def markdown(self) -> str:
         """The row."""

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.bench import load, upstream
+from tests.bench import load, peers, upstream
 from tests.bench.field import MODEL, SHORT, TOKEN, Field, chat, run
 from tests.bench.processes import Contender
 from tests.bench.scale import Figure, percentile
@@ -16,6 +16,7 @@ from tests.bench.scale import Figure, percentile
 AFTER_S: Final = 0.02
 """How long a caller of a run that is not streamed waits between two looks at it."""
 LATENCY_S: Final = 1.0
+PEERS_CALLERS: Final = 8
 RUN_ID: Final = b'"id":"run_'
 THREAD_ID: Final = b'"thread_id":"thread_'
 ID_BYTES: Final = 24
@@ -91,11 +92,13 @@ async def plain_chat(on: Field) -> tuple[dict[str, Figure], dict[str, Shares]]:
         "relay": _turn(on, on.relay, chat(MODEL)),
         "ringside": _turn(on, on.ringside, chat(f"fc:openai/{MODEL}")),
     }
-    url = f"http://127.0.0.1:{on.upstream.port}"
-    for name, (peer, contender) in on.peers.items():
-        request = chat(MODEL, *peer.headers(url))
-        turns[name] = Turn(contender, request, min(peer.requests, on.scale.requests), 8)
-    return await in_turn(on, turns)
+    with ExitStack() as stack:  # they go again: what they do in the background would disturb
+        for peer in peers.installed():
+            contender = stack.enter_context(peer.started(on.home, on.url, TOKEN))
+            request = chat(MODEL, *peer.headers(on.url))
+            requests = min(peer.requests, on.scale.requests)
+            turns[peer.name] = Turn(contender, request, requests, PEERS_CALLERS)
+        return await in_turn(on, turns)
 
 
 async def headroom(on: Field) -> dict[str, float]:
