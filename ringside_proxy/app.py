@@ -412,9 +412,9 @@ def _timeouts(provider: ProviderSettings) -> Timeouts:
 
 async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> None:
     server, admin = settings.server, settings.admin
-    around = [middleware.measured(proxy.traffic), middleware.errors_as_openai]
+    around = [middleware.measured(proxy.traffic)]
     if server.cors:
-        around.insert(1, cors.preflight(server.cors))
+        around.append(cors.preflight(server.cors))
     api = _application(proxy.services, ROUTES, around, server.max_body_bytes)
     if server.cors:
         api.on_response_prepare.append(cors.shown(server.cors))

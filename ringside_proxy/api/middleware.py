@@ -18,11 +18,10 @@ from ringside_proxy.api.context import (
     snapshot,
 )
 from ringside_proxy.api.edge import OPENAI_VERSION, SERVER
-from ringside_proxy.api.errors import error_response
 from ringside_proxy.api.failures import ERROR_CODE, answer_to
 from ringside_proxy.api.idempotency import KEY_HEADER, once
 from ringside_proxy.api.routes import Route
-from ringside_proxy.domain.errors import OverloadedError, RingsideError
+from ringside_proxy.domain.errors import OverloadedError
 from ringside_proxy.services.tokens import require_developer
 from ringside_proxy.telemetry import fields
 from ringside_proxy.telemetry.waits import WAIT, Wait
@@ -47,6 +46,11 @@ class Traffic:
         self.count += 1
         self.idle.clear()
 
+    def refuse_too_many(self) -> None:
+        """Raise OverloadedError while there are more than can be answered."""
+        if self.count > REQUESTS_AT_ONCE_MAX:
+            raise OverloadedError("Too many requests at once. Try again in a second.")
+
     def __exit__(self, *_: object) -> None:
         self.count -= 1
         if self.count == 0:
@@ -54,7 +58,7 @@ class Traffic:
 
 
 def measured(traffic: Traffic) -> Middleware:
-    """Names, counts, times and logs every request."""
+    """Names, counts, times and logs every request; every error is in OpenAI's envelope."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -69,12 +73,11 @@ def measured(traffic: Traffic) -> Middleware:
         status = CLIENT_CLOSED_REQUEST
         with traffic:
             try:
-                if traffic.count > REQUESTS_AT_ONCE_MAX:
-                    raise OverloadedError("Too many requests at once. Try again in a second.")
+                traffic.refuse_too_many()
                 response = await handler(request)
                 status = response.status
-            except RingsideError as error:
-                response = error_response(error)
+            except Exception as error:  # noqa: BLE001 - the edge: nothing goes further up
+                response = answer_to(request, error)
                 status = response.status
             finally:
                 _note(request, status, called.monotonic_s() - started_s, wait.seconds)
@@ -99,15 +102,6 @@ def _note(request: web.Request, status: int, duration_s: float, waited_s: float)
                 duration_ms=round(duration_s * 1000, 3),
             ),
         )
-
-
-@web.middleware
-async def errors_as_openai(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Every error in OpenAI's envelope."""
-    try:
-        return await handler(request)
-    except Exception as error:  # noqa: BLE001 - the edge: nothing goes further up
-        return answer_to(request, error)
 
 
 def guarded(route: Route) -> Handler:

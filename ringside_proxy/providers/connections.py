@@ -93,7 +93,7 @@ class Connections:
         on_connected: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request; gives the answer's head. Raises what aiohttp raises, and OSError."""
-        told = CONNECTED.set(on_connected)
+        told = None if on_connected is None else CONNECTED.set(on_connected)
         try:
             address = self._address(request)
             if address is None or len(request.body) > BODY_AT_ONCE_BYTES_MAX:
@@ -101,7 +101,8 @@ class Connections:
             head = _head(address, request)
             connection = await self._connect(address, timeout)
         finally:
-            CONNECTED.reset(told)
+            if told is not None:
+                CONNECTED.reset(told)
         try:
             return await _exchanged(connection, address, head + request.body)
         except BaseException:

@@ -414,6 +414,8 @@ def _client_timeout(pool_s: float, connect_s: float) -> aiohttp.ClientTimeout:
 
 async def read_up_to(response: Answer, bytes_max: int) -> bytes:
     """The body, or its beginning: a little more than `bytes_max` if there is more."""
+    if response.content.is_eof():  # it came with the head, as most do
+        return response.content.read_nowait()
     parts, size = [], 0
     while size <= bytes_max and (chunk := await response.content.readany()):
         parts.append(chunk)

@@ -106,6 +106,8 @@ class Admission:
         self._rate_limits = rate_limits
         self._settings = settings
         self._subjects: list[Subject] = []
+        self.is_limited = False
+        """Whether anything but the number of its runs at once is limited."""
         self._taken: list[tuple[Subject, int]] = []
         self._is_counted = False
         self._is_handed_on = False
@@ -114,6 +116,10 @@ class Admission:
     def add(self, subject: Subject) -> None:
         """Put the request under another subject's limits."""
         self._subjects.append(subject)
+        limits = subject.limits
+        self.is_limited = self.is_limited or bool(
+            limits.requests_per_minute or limits.tokens_per_minute
+        )
 
     def count(self) -> None:
         """Take a request of every limit. Raises RateLimitExceededError."""
@@ -140,6 +146,8 @@ class Admission:
         `output_tokens` is as long as the caller lets the answer become, None if it did not say.
         Raises RateLimitExceededError, CallTooLargeError for what no full bucket could hold.
         """
+        if not self.is_limited:
+            return
         limited = list(self._limited("tokens"))
         prompt_tokens = _prompt_tokens(body) if limited else 0
         for subject, limit in limited:

@@ -23,8 +23,10 @@ QUIET_S: Final = 0.25
 LOOKS_MAX: Final = 8
 """For how many QUIET_S a file that goes on changing is waited for."""
 TICK_MS: Final = 1_000
-GROUPED_MS: Final = 50
-"""watchfiles' own grouping of events; the waiting is done here."""
+LOOKED_MS: Final = 50
+GROUPED_MS: Final = 250
+"""watchfiles' own grouping of events: one is told of at the next look, many (a store that is
+written beside its configuration) so rarely. The waiting for quiet is done here."""
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -65,7 +67,7 @@ async def _ticks(source: ConfigSource, sleep: Sleep) -> AsyncGenerator[None, Non
             watch_filter=None,
             recursive=False,
             debounce=GROUPED_MS,
-            step=GROUPED_MS,
+            step=LOOKED_MS,
             rust_timeout=TICK_MS,
             yield_on_timeout=True,
         )

@@ -17,7 +17,6 @@ from typing import Any, Final, Literal, TextIO, TypedDict, Unpack
 import orjson
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Info,
     disable_created_metrics,
@@ -26,7 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.telemetry.families import OTHER, Family, Histogram
+from ringside_proxy.telemetry.families import OTHER, Counter, Family, Histogram
 
 # ---------------------------------------------------------------------------------------- logging
 
