@@ -15,7 +15,10 @@ PUT: Final = (
     "VALUES (?, ?, ?, ?, ?)"
 )
 GET: Final = "SELECT state FROM provider_states WHERE scope = ? AND call_id = ? AND model = ?"
-FORGET_SCOPE: Final = "DELETE FROM provider_states WHERE scope = ?"
+FORGET_SCOPE: Final = (
+    "DELETE FROM provider_states WHERE (scope, call_id) IN (SELECT scope, call_id "
+    "FROM provider_states WHERE scope = ? LIMIT 500)"
+)
 FORGET_EXPIRED: Final = (
     "DELETE FROM provider_states WHERE (scope, call_id) IN (SELECT scope, call_id "
     "FROM provider_states WHERE expires_ms IS NOT NULL AND expires_ms < ? LIMIT 500)"
@@ -48,9 +51,9 @@ def find(tx: Tx, scope: str, call_ids: list[str], model: str) -> dict[str, Any]:
     return {call_id: _parse(row[0]) for call_id, row in rows if row is not None}
 
 
-def forget(tx: Tx, scope: str) -> None:
-    """Remove everything kept in `scope`."""
-    tx.run(FORGET_SCOPE, scope)
+def forget(tx: Tx, scope: str) -> int:
+    """Remove what is kept in `scope`, a bounded number at a time; how many went."""
+    return tx.run(FORGET_SCOPE, scope)
 
 
 def forget_expired(tx: Tx) -> int:

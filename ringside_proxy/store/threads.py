@@ -82,6 +82,9 @@ PURGE: Final = (
     "DELETE FROM conversations WHERE seq = ?",
 )
 
+PURGED_ENOUGH: Final = 500
+"""Rows after which a purge leaves the rest to the next one: others wait to write."""
+
 _json = msgspec.json.encode
 _parse = msgspec.json.decode
 
@@ -210,10 +213,11 @@ def purge(tx: Tx) -> bool:
     row = tx.one(NEXT_DELETED)
     if row is None:
         return False
-    provider_states.forget(tx, provider_states.thread_scope(row[0]))
+    removed = provider_states.forget(tx, provider_states.thread_scope(row[0]))
     for statement in PURGE:
-        if tx.run(statement, row[0]) >= 500:
-            return True
+        if removed >= PURGED_ENOUGH:
+            break
+        removed += tx.run(statement, row[0])
     return True
 
 
