@@ -277,6 +277,7 @@ class LiveRuns:
             async with aclosing(self._executor.generate(call, is_streamed=is_streamed)) as batches:
                 async for batch in batches:
                     await self._tell(live, batch)
+                    call.untold = []  # what interrupts before is told of it all the same
 
         try:
             is_done = await live.until_stopped(pump)

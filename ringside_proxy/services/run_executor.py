@@ -112,20 +112,20 @@ class RunExecutor:
             async for deltas in batches:
                 call.is_answering = True
                 call.has_told = call.has_told or any(not isinstance(d, UsageDelta) for d in deltas)
-                events = [event for delta in deltas for event in assembler.feed(delta)]
+                call.untold += [event for delta in deltas for event in assembler.feed(delta)]
                 is_told = is_streamed and assembler.must_save
                 if is_told and assembler.is_whole:
-                    call.untold += events  # its end is stored at once, and the rest of it with it
-                    continue
+                    continue  # its end is stored at once, and the rest of it with it
                 if is_told or self._is_save_due(assembler, saved_at_s):
                     await self._save(call)
                     saved_at_s = self._clock.monotonic_s()
-                if events:
-                    yield events
+                if call.untold:
+                    yield call.untold
         if assembler.finish_reason != "content_filter" and (events := assembler.ensure_message()):
+            call.untold += events
             if is_streamed:
                 await self._save(call)
-            yield events
+            yield call.untold
 
     def _is_save_due(self, assembler: RunAssembler, saved_at_s: float) -> bool:
         if assembler.unsaved_bytes == 0:

@@ -8,9 +8,11 @@ import pytest
 
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import RunStateError
+from ringside_proxy.services.live_runs import StopReason
 from ringside_proxy.services.runs import RunParams
 from tests.fakes import FakeUpstream, Gate, chunk, frame, stream_reply, text_reply, tool_reply
 from tests.services.rig import WEATHER, Rig, names, text_of
+from tests.store.writing import held
 
 APP = Caller(token_id="cfg", name="app")
 CALL = {"index": 0, "id": "call_aaaaaaaa", "function": {"name": "weather", "arguments": '{"ci'}}
@@ -289,3 +291,30 @@ async def test_cancelled_run_makes_room_for_the_next(rig: Rig, upstream: FakeUps
     assert names(events)[-2] == "run.completed"
     assert await rig.texts(thread) == ["Hi", "Hel", "Hello"]
     assert rig.seen()[-1] == {"role": "assistant", "content": "Hel"}
+
+
+async def test_run_that_is_stopped_while_it_stores_tells_what_it_stored(
+    rig: Rig, upstream: FakeUpstream
+) -> None:
+    """What has come is in the message that is kept, and so it is told, too."""
+    gate, end = Gate(), Gate()
+    upstream.enqueue(stream_reply(gate, chunk({"content": "Hel"}), end, chunk({}, "stop")))
+    thread, assistant = await rig.thread("Hi"), await rig.assistant()
+    db = rig.proxy.services.db
+
+    async with rig.reading(thread, assistant) as reading:
+        run = await reading.until("run.in_progress")
+        await gate.reached.wait()
+        async with held(db):
+            gate.release()
+            async with asyncio.timeout(5):
+                while db.queue_depth == 0:  # noqa: ASYNC110 - the queue has no event to wait for
+                    await asyncio.sleep(0)
+            live = rig.live(run["id"])
+            assert live is not None
+            live.stop(StopReason.SHUTDOWN)
+            await asyncio.sleep(0)
+        found = await reading.rest()
+
+    assert found[-4:] == ["message.incomplete", "run.step.failed", "run.failed", "done"]
+    assert [text_of(message) for message in (await rig.messages(thread))[1:]] == ["Hel"]
