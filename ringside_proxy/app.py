@@ -88,6 +88,7 @@ class Proxy:
         self.url = ""
         self.admin_url = ""
         self.is_draining = False
+        self._is_stopped = False
 
     async def drain(self, seconds: float, hurry: asyncio.Event) -> None:
         """Go on serving until nothing is at work, `seconds` have passed, or `hurry` is set.
@@ -104,8 +105,10 @@ class Proxy:
         await self.stop()
 
     async def stop(self) -> None:
-        """Begin no more runs, and end those that are at work."""
-        self.is_draining = True
+        """Begin no more runs, and end those that are at work; once."""
+        if self._is_stopped:
+            return
+        self._is_stopped = self.is_draining = True
         await self.services.runs.refuse_new()
         await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
 

@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 STOP_S_MAX: Final = 5.0
 """How long interrupted runs may take to be stored as ended."""
+STOP_FULL_S_MAX: Final = 1.0
+"""The same where the disk is full, in case that there is room at last."""
 
 SOMETHING_WENT_WRONG: Final = LastError("server_error", "Sorry, something went wrong.")
 SHUT_DOWN: Final = LastError(
@@ -193,7 +195,7 @@ class LiveRuns:
         for live in self._live.values():
             live.stop(reason)
         try:
-            async with asyncio.timeout(STOP_S_MAX):
+            async with asyncio.timeout(STOP_FULL_S_MAX if self._db.is_full else STOP_S_MAX):
                 await self.idle.wait()
         except TimeoutError:
             logger.error("runs left for the next start", extra=fields(count=len(self._live)))  # noqa: TRY400 - no stack

@@ -42,6 +42,8 @@ from ringside_proxy.telemetry import fields
 logger = logging.getLogger(__name__)
 
 SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
+BEGIN_S_MAX: Final = 2.0
+"""How long what has begun may take to be stored, on the way down."""
 SWEPT_EVERY_S: Final = 5.0
 """How often it is looked for what has expired, at least."""
 
@@ -265,9 +267,13 @@ class Runs:
             begun.live.stop(StopReason.CLIENT_GONE)
 
     async def refuse_new(self) -> None:
-        """Begin no more runs; returns once those that were being begun are at work."""
+        """Begin no more runs; returns once those that were being begun are at work.
+
+        What cannot be stored (the disk is full) is left to the next start.
+        """
         self._is_draining = True
-        await self._shield.wait()
+        if not await self._shield.wait(BEGIN_S_MAX):
+            logger.error("work left for the next start, it could not be stored")
 
     async def expire_due(self) -> float | None:
         """Expire what is due; seconds until the next run is, None if none is active."""

@@ -38,10 +38,15 @@ class Shield:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def wait(self) -> None:
-        """Until everything that is being finished is."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+    async def wait(self, seconds: float | None = None) -> bool:
+        """Until everything that is being finished is, or for `seconds`; whether it is."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+        except TimeoutError:
+            return False
+        return True
 
 
 def _hand_over(task: "asyncio.Task[T]", on_abandoned: Callable[[T], None]) -> None:
