@@ -1,7 +1,7 @@
 """The database: one writer with group commit, a few readers.
 
 `await db.write(fn, *args)` runs `fn(tx, *args)` whole on the writer's thread. Writes that wait
-together share one commit: each in its own savepoint, so one that fails takes only itself along.
+together share one commit, and one that fails takes only itself along.
 A caller that is cancelled loses the result, never the work. A future resolves after COMMIT, so
 whoever was answered finds the row.
 
@@ -272,29 +272,45 @@ def _flipped(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
 def _run_batch(
     connection: sqlite3.Connection, calls: list[Callable[[Tx], Any]], now_ms: int, new_id: NewId
 ) -> list[_Outcome]:
-    """Run `calls` in one transaction; an outcome for each, durable if it has no error."""
-    outcomes: list[_Outcome] = []
+    """Run `calls` in one transaction; an outcome for each, durable if it has no error.
+
+    A savepoint for each would cost it a copy of every page that the ones before it have changed
+    too. So there is none at first; if one fails, all are run again, each in a savepoint of its own.
+    """
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for call in calls:
-            connection.execute("SAVEPOINT item")
-            tx = Tx(connection, now_ms, new_id)
-            try:
-                result = call(tx)
-            except Exception as error:
-                if not connection.in_transaction:
-                    raise  # SQLite gave up the whole transaction (disk full)
-                connection.execute("ROLLBACK TO item")
-                outcomes.append(_Outcome(None, _translated(error), [], set()))
-            else:
-                outcomes.append(_Outcome(result, None, tx.after_commit, tx.topics))
-            connection.execute("RELEASE item")
+        try:
+            outcomes = [_run(Tx(connection, now_ms, new_id), call) for call in calls]
+        except Exception:
+            # Without a transaction SQLite has given up the whole of it (disk full).
+            if len(calls) == 1 or not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK")
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_run_apart(Tx(connection, now_ms, new_id), connection, c) for c in calls]
         connection.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - nothing was stored: every caller gets the reason
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         return [_Outcome(None, _translated(error), [], set())] * len(calls)
     return outcomes
+
+
+def _run(tx: Tx, call: Callable[[Tx], Any]) -> _Outcome:
+    return _Outcome(call(tx), None, tx.after_commit, tx.topics)
+
+
+def _run_apart(tx: Tx, connection: sqlite3.Connection, call: Callable[[Tx], Any]) -> _Outcome:
+    connection.execute("SAVEPOINT item")
+    try:
+        outcome = _run(tx, call)
+    except Exception as error:
+        if not connection.in_transaction:
+            raise
+        connection.execute("ROLLBACK TO item")
+        outcome = _Outcome(None, _translated(error), [], set())
+    connection.execute("RELEASE item")
+    return outcome
 
 
 def _translated(error: Exception) -> Exception:
