@@ -16,7 +16,6 @@ from tests.bench.scale import Figure, percentile
 AFTER_S: Final = 0.02
 """How long a caller of a run that is not streamed waits between two looks at it."""
 LATENCY_S: Final = 1.0
-PEERS_CALLERS: Final = 8
 RUN_ID: Final = b'"id":"run_'
 THREAD_ID: Final = b'"thread_id":"thread_'
 ID_BYTES: Final = 24
@@ -29,6 +28,8 @@ class Shares:
 
     contender: list[float] = field(default_factory=list)
     others: list[float] = field(default_factory=list)
+    strangers: list[float] = field(default_factory=list)
+    """How long the contender could have run, but somebody outside of the bench had its core."""
 
 
 Asking = Callable[[], Awaitable[int]]
@@ -38,12 +39,14 @@ Asking = Callable[[], Awaitable[int]]
 async def cpu_us(on: Field, contender: Contender, work: Asking, shares: Shares) -> float:
     """CPU microseconds that a unit of `work` costs the contender."""
     began_s, began_cpu_s = time.perf_counter(), contender.cpu_s()
+    waited_s = contender.waited_s()
     others_s = on.upstream.cpu_s() + time.process_time()
     units = await work()
     took_cpu_s, took_s = contender.cpu_s() - began_cpu_s, time.perf_counter() - began_s
     others_s = on.upstream.cpu_s() + time.process_time() - others_s
     shares.contender.append(took_cpu_s / took_s)
     shares.others.append(others_s / took_s)
+    shares.strangers.append((contender.waited_s() - waited_s) / took_s)
     return took_cpu_s * 10**6 / units
 
 
@@ -97,7 +100,7 @@ async def plain_chat(on: Field) -> tuple[dict[str, Figure], dict[str, Shares]]:
             contender = stack.enter_context(peer.started(on.home, on.url, TOKEN))
             request = chat(MODEL, *peer.headers(on.url))
             requests = min(peer.requests, on.scale.requests)
-            turns[peer.name] = Turn(contender, request, requests, PEERS_CALLERS)
+            turns[peer.name] = Turn(contender, request, requests, on.scale.callers)
         return await in_turn(on, turns)
 
 
