@@ -86,18 +86,20 @@ class Database:
     ) -> "Database":
         """Own, check and upgrade the store at `path`, made if there is none.
 
-        `observe(items, seconds)` is told of every commit. Raises StoreError.
+        Where the disk has no room even for that, the ballast makes some. `observe(items, seconds)`
+        is told of every commit. Raises StoreError.
         """
         self = cls(path, clock, observe, new_id or system_ids())
         self._lock = files.lock(path)
         try:
-            await _inspect(path)
-            self._writer = await _connect(partial(files.open_writer, path, synchronous))
-            await _on_thread(self._writer, _prepare, path)
-            self._readers = [
-                await _connect(partial(files.open_reader, path)) for _ in range(READERS)
-            ]
-            self._inline = files.open_reader(path)
+            try:
+                await self._connect_all(synchronous)
+            except sqlite3.OperationalError as error:
+                if not files.is_out_of_room(error):
+                    raise
+                await self._disconnect()
+                self._ballast.drop()
+                await self._connect_all(synchronous)
             self._ballast.create()
         except BaseException as error:
             await self._release()
@@ -105,6 +107,15 @@ class Database:
                 raise files.unopened(path, error) from error
             raise
         return self
+
+    async def _connect_all(self, synchronous: files.Synchronous) -> None:
+        await _inspect(self.path)
+        self._writer = await _connect(partial(files.open_writer, self.path, synchronous))
+        await _on_thread(self._writer, _prepare, self.path)
+        self._readers = [
+            await _connect(partial(files.open_reader, self.path)) for _ in range(READERS)
+        ]
+        self._inline = files.open_reader(self.path)
 
     async def write(
         self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs
@@ -237,11 +248,14 @@ class Database:
         while self._readers:
             await self._readers.pop().close()
 
-    async def _release(self) -> None:
+    async def _disconnect(self) -> None:
         await self._close_readers()
         if self._writer is not None:
             await self._writer.close()
             self._writer = None
+
+    async def _release(self) -> None:
+        await self._disconnect()
         if self._lock is not None:
             files.unlock(self._lock)
             self._lock = None
@@ -314,10 +328,7 @@ def _run_apart(tx: Tx, connection: sqlite3.Connection, call: Callable[[Tx], Any]
 
 
 def _translated(error: Exception) -> Exception:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return storage_full()
-    return error
+    return storage_full() if files.is_out_of_room(error) else error
 
 
 def storage_full() -> StorageFullError:

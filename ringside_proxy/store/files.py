@@ -106,14 +106,14 @@ def open_reader(path: Path) -> sqlite3.Connection:
 
 
 def _pragmas(connection: sqlite3.Connection, *pragmas: str) -> None:
-    for pragma in (
-        *pragmas,
-        "trusted_schema=OFF",
-        "cell_size_check=ON",
-        "temp_store=MEMORY",
-        "mmap_size=0",
-    ):
-        connection.execute(f"PRAGMA {pragma}").close()
+    """Set up a connection; one that cannot be is closed."""
+    always = ("trusted_schema=OFF", "cell_size_check=ON", "temp_store=MEMORY", "mmap_size=0")
+    try:
+        for pragma in (*pragmas, *always):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except BaseException:
+        connection.close()
+        raise
 
 
 def migrate(connection: sqlite3.Connection, path: Path | None = None) -> int:
@@ -207,10 +207,21 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
 
 def unopened(path: Path, error: sqlite3.DatabaseError) -> StoreError:
     """Why the store could not be opened: it is damaged, or something around it is in the way."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if _code(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return damaged(path, str(error))
-    return StoreError(f"The store {path} cannot be opened: {error}.")
+    said = f"The store {path} cannot be opened: {error}."
+    if is_out_of_room(error):
+        said += " The disk that holds it is full or failing: make room, then start again."
+    return StoreError(said)
+
+
+def is_out_of_room(error: BaseException) -> bool:
+    """Whether SQLite failed because the disk did: full, most of the time."""
+    return _code(error) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+
+
+def _code(error: BaseException) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def damaged(path: Path, finding: str) -> StoreCorruptError:

@@ -1,7 +1,9 @@
 import asyncio
 import itertools
+import os
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from ringside_proxy.domain.errors import StorageFullError
 from ringside_proxy.domain.items import InputText, Item, MessageBody
 from ringside_proxy.store import items, threads
 from ringside_proxy.store.db import Database
+from ringside_proxy.store.files import StoreError
 from tests.store.memory import DEVELOPER, dump
 from tests.store.writing import durable_keys, file_limit, held, keys, put, queued
 
@@ -144,3 +147,67 @@ async def test_store_can_be_closed_on_a_full_disk(path, clock):
     assert await again.write(put, "c") == "c"
     await again.close()
     assert durable_keys(path) == {"a", "c"}
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 100 MiB; only where one may be mounted."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=100m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder):
+    """Leave no byte to anybody."""
+    with (folder / "somebody's").open("ab", buffering=0) as file:
+        for size in (2**20, 1):
+            with suppress(OSError):
+                while True:
+                    file.write(b"x" * size)
+
+
+def take_the_ballast(path):
+    """Somebody has taken the room that the ballast kept."""
+    ballast = Path(f"{path}.ballast")
+    ballast.unlink()
+    fill(ballast.parent)
+
+
+async def test_store_opens_on_a_full_disk(small_disk, clock):
+    """The ballast makes the room for it: a pod that is started again serves, and can even write."""
+    path = small_disk / "ringside.db"
+    db = await Database.open(path, clock)
+    await db.write(put, "before")
+    await db.close()
+    fill(small_disk)
+
+    db = await Database.open(path, clock)
+    await db.write(put, "after")
+    found = db.get(keys)
+    await db.close()
+
+    assert {"before", "after"} <= set(found)
+    assert ballast_bytes(path) is None
+
+
+async def test_a_disk_without_any_room_is_named(small_disk, clock):
+    """With what to do; and nothing is broken by the attempt."""
+    path = small_disk / "ringside.db"
+    db = await Database.open(path, clock)
+    await db.write(put, "before")
+    await db.close()
+    fill(small_disk)
+    take_the_ballast(path)
+
+    with pytest.raises(StoreError, match="make room, then start again"):
+        await Database.open(path, clock)
+    (small_disk / "somebody's").unlink()
+    db = await Database.open(path, clock)
+    found = db.get(keys)
+    await db.close()
+
+    assert "before" in found
