@@ -75,13 +75,17 @@ def _output_tokens(body: bodies.ChatCompletion) -> int | None:
 async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     """Headers go out with the first frame that says something: until then an error has a status."""
     kept = ChatReplay()
-    async with services(request).completions.chat_stream(call) as batches:
+    is_kept = caller(request).once is not None
+    async with services(request).completions.chat_stream(call) as (first, rest):
         stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
         try:
             await stream.begin()
-            async for frames in batches:
-                if caller(request).once is not None:
-                    kept.feed(frames)  # first: what may have been told is told again
+            if is_kept:
+                kept.feed(first)  # first: what may have been told is told again
+            await stream.write(first)
+            async for frames in rest:
+                if is_kept:
+                    kept.feed(frames)
                 await stream.write(frames)
         except Exception as error:
             if not stream.has_begun:

@@ -71,7 +71,10 @@ class Stream:
 
     async def write(self, data: bytes) -> None:
         """Send frames."""
-        await self._unless_unheard(self._patiently, self._response.write, data)
+        if self._is_kept:
+            await self._unless_unheard(self._patiently, self._response.write, data)
+        else:
+            await self._patiently(self._response.write, data)
 
     async def end(self, last: bytes = b"") -> web.StreamResponse:
         """What the handler answers, after the `last` frames.

@@ -365,18 +365,17 @@ class _Patience:
     """
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._content: aiohttp.StreamReader | None = None
-        self._due_s = 0.0
+        self._due_s = self._armed_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self, content: aiohttp.StreamReader, wait_s: float) -> None:
         """A wait begins: after so long, reading raises TimeoutError."""
-        loop = asyncio.get_running_loop()
-        self._content, self._due_s = content, loop.time() + wait_s
-        if self._timer is not None and self._timer.when() > self._due_s:
-            self.end()
-        if self._timer is None:
-            self._timer = loop.call_at(self._due_s, self._look, loop)
+        self._content = content
+        self._due_s = due_s = self._loop.time() + wait_s
+        if self._timer is None or due_s < self._armed_s:
+            self._arm()
 
     def rest(self) -> None:
         """It was not too long."""
@@ -388,14 +387,19 @@ class _Patience:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _arm(self) -> None:
+        self.end()
+        self._armed_s = self._due_s
+        self._timer = self._loop.call_at(self._armed_s, self._look)
+
+    def _look(self) -> None:
         self._timer = None
         if self._content is None:  # the next wait sets it anew
             return
-        if loop.time() >= self._due_s:
+        if self._loop.time() >= self._due_s:
             self._content.set_exception(TimeoutError())
         else:
-            self._timer = loop.call_at(self._due_s, self._look, loop)
+            self._arm()
 
 
 async def begin(

@@ -118,15 +118,17 @@ class Completions:
         return orjson.dumps(completion.completion())
 
     @asynccontextmanager
-    async def chat_stream(self, call: ChatCall) -> AsyncIterator[AsyncIterator[bytes]]:
-        """A streamed completion, as frames that came together; entered once the first are there.
+    async def chat_stream(
+        self, call: ChatCall
+    ) -> AsyncIterator[tuple[bytes, AsyncIterator[bytes]]]:
+        """A streamed completion: the first frames, which are there, and those that come together.
 
         Raises as `chat` does, here and while iterating. The provider is always asked for the
         usage; the client is told only if it asked.
         """
         first, frames = await self._begun(call)
         async with aclosing(frames):
-            yield _from(first, frames)
+            yield first, frames
 
     async def _begun(self, call: ChatCall) -> tuple[bytes, AsyncGenerator[bytes, None]]:
         """An answer that has begun, and its beginning."""
@@ -349,12 +351,6 @@ def _require(key: bytes, body: bytes, route: Route) -> None:
             f"{route.ref.provider} sent JSON that is no answer to the call.",
             provider=route.ref.provider,
         )
-
-
-async def _from(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for frames in rest:
-        yield frames
 
 
 def _frame(chunk: dict[str, Any]) -> bytes:

@@ -1,16 +1,32 @@
-"""What makes it fast, in numbers that are the same on every machine: transactions per request."""
+"""What makes it fast, in numbers that are the same on every machine: how often what is done."""
 
 import asyncio
 import re
-from typing import Final
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
 
+import msgspec
+import orjson
 import pytest
 
-from tests.api.rig import UPSTREAM_MODEL, Caller, Ringside
+from ringside_proxy.settings.money import BudgetSettings
+from tests.api.rig import UPSTREAM_MODEL, Caller, Ringside, serving
 from tests.fakes import FakeUpstream, Gate, chunk, stream_reply, text_reply
 
 CALLS: Final = 20
 COMMITTED: Final = re.compile(rb"^ringside_store_tx_total ([0-9.]+)$", re.MULTILINE)
+JSON: Final = {
+    orjson.loads: "request parsed",
+    msgspec.json.decode: "envelope parsed",
+    orjson.dumps: "request written",
+}
+GENERATORS: Final = 0x20 | 0x80 | 0x200
+"""The flags of code that is entered anew whenever it goes on."""
 SWEEPS: Final = 10
 """Transactions that go on beside the calls, at most: the sweeper ticks every five seconds."""
 
@@ -20,6 +36,46 @@ async def transactions(ringside: Ringside) -> int:
     found = COMMITTED.search((await ringside.admin("/metrics")).body)
     assert found
     return int(float(found[1]))
+
+
+@contextmanager
+def noted() -> Iterator[Counter[str]]:
+    """How often the proxy calls what on the event loop, by name: its own functions, and JSON."""
+    calls: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, called: Any) -> None:
+        module = str(frame.f_globals.get("__name__"))
+        if event == "call" and not frame.f_code.co_flags & GENERATORS:
+            calls[f"{module}.{frame.f_code.co_qualname}"] += 1
+        elif event == "c_call" and called in JSON and module.startswith("ringside_proxy"):
+            calls[JSON[called]] += 1
+
+    sys.setprofile(note)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+async def test_a_capped_customer_s_chat_is_parsed_once_each_way_and_built_once(
+    tmp_path: Path,
+) -> None:
+    """The request, and the answer's envelope; its bytes pass, and nothing is read of the store."""
+    budgets = BudgetSettings(default_monthly_nano_usd=10**12)
+    body = {"model": UPSTREAM_MODEL, "messages": [{"role": "user", "content": "hi"}], "user": "c"}
+    async with serving(tmp_path, budgets=budgets) as ringside:
+        ringside.upstream.enqueue(*[text_reply("Hello there you")] * (CALLS + 1))
+        await ringside.developer.post("/v1/chat/completions", body)
+        with noted() as calls:
+            for _ in range(CALLS):
+                await ringside.developer.post("/v1/chat/completions", body)
+
+    assert [calls[name] for name in JSON.values()] == [CALLS, CALLS, CALLS]
+    assert calls["ringside_proxy.providers.chat.adapter.OpenAICompatible.build_request"] == CALLS
+    assert calls["ringside_proxy.providers.chat.adapter.OpenAICompatible._found_rules"] == 0
+    assert calls["ringside_proxy.store.db.Database.get"] == 0
+    assert calls["ringside_proxy.services.model_routing.ModelRouter._to"] == 0
+    assert calls["aiohttp.client_reqrep.ClientRequest.__init__"] == CALLS  # the test's own
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])

@@ -132,6 +132,14 @@ def test_many_frames_at_once_are_told_as_one_by_one(odd, place):
     assert one_by_one.count(orjson.dumps({k: v for k, v in HELLO.items() if k != "usage"})) >= 40
 
 
+def test_frames_that_come_together_are_told_together():
+    """A read's worth of text is two items, not forty."""
+    relay = Relay("acme", include_usage=True)
+    relay.feed(frame(ROLE) + frame(HELLO))
+
+    assert len(relay.feed(frame(HELLO) * 40)) <= 2
+
+
 def test_a_padded_stream_is_told_without_its_padding():
     """However many of its frames come together."""
     padded = [frame(each | {"obfuscation": "xyz"}) for each in (ROLE, *[HELLO] * 40, STOP)]

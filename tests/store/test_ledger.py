@@ -384,3 +384,20 @@ def test_promised_work_is_refused_when_nothing_is_left(store):
         store.write(ledger.standing, call, PRICE, capped(255 * OUT)).refusal,
         CustomerBudgetExceededError,
     )
+
+
+def test_a_known_customer_s_call_is_seven_statements(store):
+    """Three to hold, four to book: whatever one more would cost, every call would pay."""
+    terms, said = capped(USD), []
+    held = store.write(ledger.reserve, ask(store), terms)
+    store.connection.set_trace_callback(lambda sql: said.append(sql.split()[0]))
+
+    second = store.write(ledger.reserve, ask(store), terms)
+    for hold in (held, second):
+        used = TokenUsage(input_tokens=1, output_tokens=1)
+        cost = Consumed(usage=used, provider_cost_nano=1, markup_nano=0, price_source="test")
+        store.write(ledger.settle, hold.id, cost, terms)
+
+    whole = ["BEGIN", "COMMIT"]
+    work = [word for word in said if word not in whole]
+    assert work == ["SELECT", "UPDATE", "INSERT", *["DELETE", "INSERT", "INSERT", "UPDATE"] * 2]
