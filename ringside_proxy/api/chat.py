@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ringside_proxy.api import bodies, sse
+from ringside_proxy.api import answer_headers, bodies, sse
 from ringside_proxy.api.context import KEPT, REQUEST_ID, caller, customer, services, snapshot
 from ringside_proxy.api.failures import envelope_in_stream
 from ringside_proxy.api.rate_limits import admit_call
@@ -111,5 +111,5 @@ def _headers(route: Route, meter: Meter, dropped_params: tuple[str, ...]) -> dic
     if meter.remaining_nano is not None:
         headers["x-ringside-budget-remaining-usd"] = usd_text(meter.remaining_nano)
     if dropped_params:
-        headers["x-ringside-dropped-params"] = ", ".join(dropped_params)
+        headers["x-ringside-dropped-params"] = answer_headers.names(dropped_params)
     return headers

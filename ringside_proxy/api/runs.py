@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from ringside_proxy.api import bodies, decode_domain, sse
+from ringside_proxy.api import answer_headers, bodies, decode_domain, sse
 from ringside_proxy.api.context import (
     REQUEST_ID,
     caller,
@@ -142,7 +142,7 @@ async def _answer(
     """The run at once, or its events until it ends."""
     headers = {"x-ringside-model": str(begun.live.route.ref)}
     if begun.live.dropped_params:
-        headers["x-ringside-dropped-params"] = ", ".join(begun.live.dropped_params)
+        headers["x-ringside-dropped-params"] = answer_headers.names(begun.live.dropped_params)
     if begun.remaining_nano is not None:
         headers["x-ringside-budget-remaining-usd"] = usd_text(begun.remaining_nano)
     if not is_streamed or begun.live.channel is None:

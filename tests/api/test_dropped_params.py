@@ -9,7 +9,7 @@ import pytest
 from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.types import Support
 from ringside_proxy.settings.schema import SlotSettings
-from tests.api.rig import FUNCTION, UPSTREAM_MODEL, Answer, Ringside, serving
+from tests.api.rig import FUNCTION, UPSTREAM_MODEL, Answer, Caller, Ringside, serving
 from tests.conformance.stream import check_run_stream
 from tests.fakes import text_reply, tool_reply
 from tests.services.limited import able, row
@@ -93,3 +93,18 @@ async def test_run_that_cannot_be_asked_names_nothing(
 
     assert answer.status == 200
     assert HEADER not in answer.headers
+
+
+async def test_names_that_no_header_can_say_are_said_as_well_as_may_be(api: Caller) -> None:
+    """What is left out may be called anything: the answer comes, and its header is one line."""
+    strange = {"a\r\nx-evil: 1": 1, "größe, höhe": 2, "n" * 9_000: 3}
+    odd = {f"p{number}": number for number in range(400)}
+    body = {"model": "fc:sandbox/echo", "messages": [{"role": "user", "content": "hi"}]}
+
+    answer = await api.post("/v1/chat/completions", body | strange | odd)
+
+    assert answer.status == 200
+    assert "x-evil" not in answer.headers
+    named = answer.headers.get(HEADER, "").split(", ")
+    assert len(named) <= 50
+    assert max(map(len, named)) <= 64
