@@ -34,3 +34,16 @@ def logging_as_it_was() -> Iterator[None]:
     for logger, level, handlers in before:
         logger.setLevel(level)
         logger.handlers[:] = handlers
+
+
+@pytest.fixture(autouse=True)
+def leaves_sound_books(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test of the table, what it left is held to the invariants."""
+    if request.node.get_closest_marker("faults") is None or "tmp_path" not in request.fixturenames:
+        yield
+        return
+    from tests.faults.invariants import broken
+
+    home = request.getfixturevalue("tmp_path")
+    yield
+    assert list(broken(home)) == []

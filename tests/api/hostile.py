@@ -1,7 +1,6 @@
 """Bodies, raw requests and schemas that mean harm, from a seed; and a watch on how long they block.
 
-The whole numbers are for `make hostile`, which sets RINGSIDE_HOSTILE_BODIES, _REQUESTS, _SCHEMAS
-and _CASES; without them each test takes a small part. RINGSIDE_HOSTILE_SEED is the seed.
+RINGSIDE_HOSTILE_SEED is the seed.
 """
 
 import asyncio
@@ -69,11 +68,6 @@ HEADERS: Final = (
     b" folded: x\r\n",
     b"a" * 300 + b": b\r\n",
 )
-
-
-def count(name: str, usual: int) -> int:
-    """How many there are to be of them."""
-    return int(os.environ.get(f"RINGSIDE_HOSTILE_{name}", usual))
 
 
 class Watch:

@@ -11,14 +11,14 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 
 from ringside_proxy.api.routes import ROUTES, Route
-from tests.api.hostile import count
 from tests.api.rig import Answer
 from tests.api.test_hostile_json import Target, target
 from tests.api.test_openapi import DOCUMENT, JSON, answer_schema, operation, template, validator
+from tests.faults.sizes import TIMEOUT_S, size
 
 __all__ = ["target"]
 
-CASES: Final = count("CASES", 240)
+CASES: Final = size("described cases")
 MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 PER_ROUTE: Final = max(1, CASES // (len(MODES) * len(ROUTES)))
 OF_SHAPE: Final = ("unknown_parameter", "missing_required_parameter", "invalid_type")
@@ -63,7 +63,8 @@ def attack(target: Target, route: Route, mode: GenerationMode) -> None:
         if answer is None:
             return
 
-        assert answer.status < 500, answer.body
+        is_the_far_ends = answer.status >= 500 and answer.error["type"] == "provider_error"
+        assert answer.status < 500 or is_the_far_ends, answer.body
         if answer.headers["content-type"].startswith(JSON):
             validator(answer_schema(route, answer.status)).validate(answer.json)
         if mode is GenerationMode.POSITIVE and answer.status == 400:
@@ -73,10 +74,10 @@ def attack(target: Target, route: Route, mode: GenerationMode) -> None:
     judge()
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
 def test_cases_are_answered_as_described(target: Target, mode: GenerationMode) -> None:
-    """No 5xx; the answer is one that is described; a body that is allowed is not of a wrong shape."""
+    """No 5xx but of a provider; the answer is one that is described; a body that is allowed is not of a wrong shape."""
     for route in ROUTES:
         with suppress(*[Unsatisfiable] if has_nothing_to_spoil(route) else []):
             attack(target, route, mode)

@@ -1,10 +1,6 @@
-"""Many keys, each sent three times at once: one call to the provider for each, and equal answers.
-
-RINGSIDE_IDEMPOTENCY_KEYS sets how many keys.
-"""
+"""Many keys, each sent three times at once: one call to the provider for each, and equal answers."""
 
 import asyncio
-import os
 from collections import Counter
 from typing import Any, Final
 
@@ -13,10 +9,11 @@ import pytest
 
 from tests.api.rig import UPSTREAM_MODEL, Answer, Caller, Ringside, rows
 from tests.fakes import Scripted, text_reply
+from tests.faults.sizes import TIMEOUT_S, size
 
 Json = dict[str, Any]
 
-KEYS: Final = int(os.environ.get("RINGSIDE_IDEMPOTENCY_KEYS", "300"))
+KEYS: Final = size("keys")
 AT_ONCE: Final = 32
 TIMES: Final = 3
 
@@ -33,7 +30,7 @@ def said(body: bytes) -> Any:
     return chunks[0]["id"], "".join(texts), chunks[-1], done
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(TIMEOUT_S)
 async def test_each_key_is_one_call_to_the_provider(ringside: Ringside, api: Caller) -> None:
     """Of three requests at once one is carried out; the others are told to wait, then the same."""
     assistant, calls = await api.assistant(model=UPSTREAM_MODEL), Counter[str]()

@@ -14,8 +14,9 @@ from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from tests.api.live import Live, following
 from tests.api.rig import Caller
+from tests.faults.sizes import TIMEOUT_S, size
 
-RELOADS: Final = 1_000
+RELOADS: Final = size("reloads")
 WORKERS: Final = 4
 SEED: Final = 20261121
 VALID_EVERY: Final = 10
@@ -147,7 +148,7 @@ async def storm(live: Live, good: str) -> tuple[int, int]:
     return refused, taken
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(TIMEOUT_S)
 async def test_a_thousand_spoilt_files_fail_no_request(tmp_path: Path) -> None:
     """No request fails, the last good configuration is kept, and a valid one is taken at once."""
     good = GOOD.format(home=tmp_path, number=1)

@@ -16,8 +16,9 @@ from ringside_proxy.settings.money import BudgetSettings
 from tests.api.rig import UPSTREAM_MODEL, Ringside, rows, serving
 from tests.api.test_spending import CHAT, MESSAGES, booked, nothing_is_held, period
 from tests.fakes import FakeClock, chunk, stream_reply, text_reply, usage
+from tests.faults.sizes import TIMEOUT_S, size
 
-LEAVERS: Final = 1_000
+LEAVERS: Final = size("clients that leave")
 AT_ONCE: Final = 50
 CUSTOMER: Final = "customer_42"
 DAY_S: Final = 24 * 3600
@@ -28,8 +29,9 @@ def body(**fields: Any) -> dict[str, Any]:
     return {"model": UPSTREAM_MODEL, "messages": MESSAGES, "user": CUSTOMER} | fields
 
 
+@pytest.mark.timeout(TIMEOUT_S)
 async def test_client_that_leaves_at_any_byte_leaves_one_row(tmp_path: Path) -> None:
-    """A thousand streams, each left somewhere: a row for each, and nothing held."""
+    """Streams, each left somewhere: a row for each, and nothing held."""
     chance = random.Random(7)
     words = [chunk({"content": f"word {number} "}) for number in range(8)]
     last = [chunk(None, "stop"), chunk(None, usage=usage(9, 30)), b"data: [DONE]\n\n"]
@@ -119,8 +121,9 @@ async def test_call_is_priced_as_when_it_began(tmp_path: Path) -> None:
 async def test_clock_set_back_brings_no_fresh_budget(tmp_path: Path, days: int) -> None:
     """What was spent is spent, whatever the clock says now."""
     clock = FakeClock()
-    budgets = BudgetSettings(default_monthly_nano_usd=8_000)
+    budgets = BudgetSettings(default_monthly_nano_usd=60_000)
     async with serving(tmp_path, clock, budgets=budgets) as ringside:
+        assert await spend(ringside) == 200
         while await spend(ringside) == 200:
             pass
         clock.advance(days * DAY_S)

@@ -11,6 +11,7 @@ import pytest
 from tests.crash.client import Client, RefusedError
 from tests.crash.journal import RunBelief, ThreadNotes
 from tests.crash.load import World, outputs_for
+from tests.faults.invariants import BOOKS
 
 Json = dict[str, Any]
 
@@ -23,6 +24,7 @@ MUST_BE_EMPTY: Final = {
         "SELECT id FROM runs WHERE (ended_ms IS NULL) <> "
         "(status IN ('queued', 'in_progress', 'requires_action', 'cancelling'))"
     ),
+    **BOOKS,
     "runs at work": "SELECT id FROM runs WHERE status IN ('queued', 'in_progress', 'cancelling')",
     "open steps of runs that do not wait": (
         "SELECT s.id FROM run_steps s JOIN runs r ON r.seq = s.run "
@@ -39,42 +41,12 @@ MUST_BE_EMPTY: Final = {
         "SELECT c.id FROM conversations c LEFT JOIN api_thread_aliases a "
         "ON a.conversation = c.seq WHERE a.thread_id IS NULL"
     ),
-    "foreign keys that lead nowhere": "PRAGMA foreign_key_check",
-    "calls that are still held": "SELECT id FROM holds",
-    "customers who have not spent what was booked": (
-        "SELECT customer, period FROM budget_periods p WHERE reserved_nano <> 0 "
-        "OR (settled_nano, requests, input_tokens, output_tokens) <> (SELECT "
-        "coalesce(sum(coalesce(provider_cost_nano, 0) + coalesce(markup_nano, 0)), 0), count(*), "
-        "coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM usage_records u "
-        "WHERE u.customer = p.customer AND substr(u.day, 1, 7) = p.period)"
-    ),
-    "days that are not the sum of their bookings": (
-        "SELECT * FROM (SELECT day, customer, model, kind, requests, provider_cost_nano, "
-        "markup_nano, input_tokens, output_tokens FROM usage_days) EXCEPT "
-        "SELECT day, coalesce(customer, ''), model, kind, count(*), "
-        "sum(coalesce(provider_cost_nano, 0)), sum(coalesce(markup_nano, 0)), sum(input_tokens), "
-        "sum(output_tokens) FROM usage_records GROUP BY 1, 2, 3, 4"
-    ),
-    "bookings with gaps": (
-        "SELECT count(*) FROM usage_records HAVING count(*) <> coalesce(max(sequence), 0)"
-    ),
-    "a wallet that does not hold what moved it": (
-        "SELECT balance_nano FROM wallet WHERE reserved_nano <> 0 OR balance_nano <> "
-        "(SELECT coalesce(sum(amount_nano), 0) FROM wallet_transactions)"
-    ),
-    "charges that are not the bookings": (
-        "SELECT u.id FROM usage_records u LEFT JOIN wallet_transactions t ON t.usage_id = u.id "
-        "WHERE (SELECT count(*) FROM wallet_transactions) > 0 AND "
-        "coalesce(u.provider_cost_nano, 0) + coalesce(u.markup_nano, 0) > 0 "
-        "GROUP BY u.id HAVING count(t.id) <> 1"
-    ),
     "runs that ended unsaid, or were said to end twice": (
         "SELECT r.id FROM runs r WHERE r.status NOT IN "
         "('queued', 'in_progress', 'requires_action', 'cancelling') AND (SELECT count(*) FROM "
         "events e WHERE json_extract(CAST(e.data AS TEXT), '$.run_id') = r.id "
         "AND e.type <> 'run.requires_action') <> 1"
     ),
-    "keys that are worked on": "SELECT scope FROM idempotency_keys WHERE state = 'running'",
 }
 """Queries that find something only in a store that is not sound, after a clean stop."""
 

@@ -22,10 +22,11 @@ from tests.crash.client import ANSWER_S_MAX, POLL_S
 from tests.crash.process import Home, kill
 from tests.e2e.ringside import TOKEN
 from tests.fakes import FakeUpstream, Scripted, text_reply
+from tests.faults.sizes import TIMEOUT_S, size
 
 Json = dict[str, Any]
 
-KILLS: Final = int(os.environ.get("RINGSIDE_CRASH_KILLS", "12"))
+KILLS: Final = size("kills between requests with a key")
 SEED: Final = "RINGSIDE_CRASH_SEED"
 ACTORS: Final = 6
 REQUESTS_MAX: Final = 40
@@ -104,7 +105,7 @@ class Provider:
         return text_reply(f"answer to {question}")(body)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(TIMEOUT_S)
 async def test_no_key_is_carried_out_twice_across_kill_9(tmp_path: Path) -> None:
     """Over many kills no question reaches the provider twice, and no object is made twice."""
     seed = os.environ.get(SEED) or os.urandom(4).hex()

@@ -1,11 +1,9 @@
 """Ten receivers on real sockets, one of which hangs: the other nine never notice.
 
-By default with a few events. RINGSIDE_DELIVERY_EVENTS=10000 sends as many as the bar asks for, and
-prints how long each took from the commit that made it to its receiver.
+`make faults FULL=1` sends as many events as the bar asks for. It prints how long each took from the commit that made it to its receiver.
 """
 
 import asyncio
-import os
 import statistics
 import time
 from collections import Counter
@@ -28,8 +26,9 @@ from ringside_proxy.store.vault import Vault
 from ringside_proxy.system import SystemClock, system_ids, system_uniform
 from ringside_proxy.telemetry import Metrics
 from tests.delivery.rig import KEY, secret
+from tests.faults.sizes import size
 
-EVENTS: Final = int(os.environ.get("RINGSIDE_DELIVERY_EVENTS", "150"))
+EVENTS: Final = size("events beside one that hangs")
 RECEIVERS: Final = 10
 HANGS: Final = 0
 WAITING_MAX: Final = 10

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.faults.__main__ import BEGIN, END, HEAD, README, line, times, written
+from tests.faults.sizes import SIZES
 from tests.faults.table import ROWS, TESTS, Row, is_of_the_suite
 
 
@@ -11,7 +12,14 @@ def test_its_tests_are_there(row: Row) -> None:
     """Each file exists, and its tests carry the marker."""
     assert all((TESTS / path).is_file() for path in row.tests)
     assert all(is_of_the_suite(f"tests/{path}::test_x") for path in row.tests)
-    assert "{" not in times(row)
+    assert "{" not in times(row, "suite")
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_each_size_is_of_a_row(name: str) -> None:
+    """No number is kept that no row tells of; none is larger than the bar."""
+    assert any(f"{{{name}}}" in row.times for row in ROWS)
+    assert list(SIZES[name]) == sorted(SIZES[name])
 
 
 def test_other_tests_are_not_of_the_suite() -> None:
@@ -34,8 +42,9 @@ def test_rows_that_were_not_run_stay() -> None:
     first, second = ROWS[:2]
     old = f"a\n{BEGIN}{HEAD}| {first.injected} | 1 | x | y |\n{END}z\n"
 
-    new = written(old, {second.injected: line(second, is_good=False)})
+    new = written(old, {second.injected: line(second, "suite", is_good=False)})
 
     assert f"| {first.injected} | 1 | x | y |\n" in new
-    assert f"| {second.injected} | {times(second)} | {second.holds} | **see the test** |\n" in new
+    assert line(second, "suite", is_good=False) in new
+    assert "**see the test**" in new
     assert new.endswith(f"{END}z\n")

@@ -16,8 +16,9 @@ from ringside_proxy.store.ledger import Ask, Hold, Terms
 from ringside_proxy.store.usage import Consumed
 from ringside_proxy.system import system_ids
 from tests.fakes import FakeClock
+from tests.faults.sizes import size
 
-RESERVATIONS = 100_000
+RESERVATIONS = size("reservations")
 WORKERS = 64
 CUSTOMERS = 20
 TOKEN_NANO = 600

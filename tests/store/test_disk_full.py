@@ -13,10 +13,11 @@ from ringside_proxy.domain.items import InputText, Item, MessageBody
 from ringside_proxy.store import items, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.files import StoreError
+from tests.faults.sizes import size
 from tests.store.memory import DEVELOPER, dump
 from tests.store.writing import durable_keys, file_limit, held, keys, put, queued
 
-POINTS = 100
+POINTS = size("points of a full disk")
 UNLIMITED_PAGES = 0xFFFFFFFE
 
 
@@ -55,7 +56,7 @@ def stored(path):
 
 
 async def test_full_store_keeps_exactly_what_it_acknowledged(db, path):
-    """At a hundred points of growth the store is full; nothing half is stored, and it goes on."""
+    """At many points of growth the store is full; nothing half is stored, and it goes on."""
     acknowledged = []
     numbers = itertools.count()
 

@@ -5,13 +5,16 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from ringside_proxy.store import files
 from ringside_proxy.store.db import Database
+from tests.faults.sizes import TIMEOUT_S, size
 from tests.store import writer
 from tests.store.writing import KEYS
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("RINGSIDE_STORE_KILLS", "64"))
+KILLS = size("kills of the store")
 SEED = 20261121
 ACKS = [0, 0, 0, *range(1, 120)]
 """After how many acknowledgements a writer may be killed; while opening, a little more often."""
@@ -57,6 +60,7 @@ def stored(path: Path) -> set[str]:
     return lefts
 
 
+@pytest.mark.timeout(TIMEOUT_S)
 async def test_nothing_acknowledged_is_lost_to_a_kill(path, clock):
     """Again and again a writer dies at a random moment: its lock is free, and every promise is kept."""
     choose = random.Random(SEED)

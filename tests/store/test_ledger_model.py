@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import date
 
 import msgspec
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -25,10 +26,11 @@ from ringside_proxy.store import (
 from ringside_proxy.store.ledger import Ask, Closing, Hold
 from ringside_proxy.store.usage import Consumed
 from ringside_proxy.store.usage_reports import ReportQuery
+from tests.faults.sizes import TIMEOUT_S, size
 from tests.store import ledger_model as model
 from tests.store.memory import Store
 
-EXAMPLES = 150
+EXAMPLES = size("lives")
 STEPS = 50
 DAY_MS = 24 * 3600 * 1000
 ORPHANS_AT_ONCE = 2
@@ -476,7 +478,7 @@ class LedgerLife(RuleBasedStateMachine):
         return self.store.rows(sql)
 
 
-TestLedgerLife = LedgerLife.TestCase
+TestLedgerLife = pytest.mark.timeout(TIMEOUT_S)(LedgerLife.TestCase)
 TestLedgerLife.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
 
 

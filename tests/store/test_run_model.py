@@ -24,11 +24,12 @@ from ringside_proxy.services import run_transactions
 from ringside_proxy.services.run_assembler import CompleteStep, UpdateItem
 from ringside_proxy.services.run_transactions import Ending
 from ringside_proxy.store import runs, threads
+from tests.faults.sizes import TIMEOUT_S, size
 from tests.store.memory import DEVELOPER, EXPIRES_AFTER_MS, MODEL, Store
 from tests.store.run_model import CallModel, RunModel, StepModel
 
 THREADS = 3
-EXAMPLES = 150
+EXAMPLES = size("lives")
 STEPS = 50
 
 MISCOUNTED = (
@@ -390,7 +391,7 @@ class RunLife(RuleBasedStateMachine):
         return self.store.rows(sql, *params)
 
 
-TestRunLife = RunLife.TestCase
+TestRunLife = pytest.mark.timeout(TIMEOUT_S)(RunLife.TestCase)
 TestRunLife.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
 
 
