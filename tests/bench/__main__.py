@@ -67,6 +67,7 @@ async def measured(home: Path, scale: Scale) -> Results:
         rows += lines.pages(await growth.pages(on, threads), max(threads))
         said("store and webhooks")
         rows += lines.store(await throughput.store(on))
+        rows += lines.large_store(await throughput.large_store(on), scale)
         rows += lines.webhooks(await throughput.webhooks(on))
         said("start-up, memory, size")
         rows += lines.start_up(await standing.start_up(on))

@@ -157,6 +157,12 @@ def store(figures: dict[str, Figure]) -> list[Line]:
     ]
 
 
+def large_store(figure: Figure, scale: Scale) -> list[Line]:
+    """That its size does not matter when it is opened."""
+    work = f"a store of {scale.large_store_bytes / 10**9:g} GB opens in"
+    return [Line(work, 1000 * figure.median, "ms", 1_000)]
+
+
 def webhooks(figures: dict[str, Figure]) -> list[Line]:
     """Deliveries, while the runs go on that they tell of."""
     added = figures["with"].less(figures["without"])

@@ -20,6 +20,7 @@ class Scale:
     memory_requests: int
     thread_sizes: tuple[int, ...]
     starts: int
+    large_store_bytes: int
 
 
 FULL: Final = Scale(
@@ -32,6 +33,7 @@ FULL: Final = Scale(
     memory_requests=20_000,
     thread_sizes=(10, 100, 1_000, 4_900),
     starts=7,
+    large_store_bytes=2 * 10**9,
 )
 QUICK: Final = Scale(
     rounds=2,
@@ -43,6 +45,7 @@ QUICK: Final = Scale(
     memory_requests=500,
     thread_sizes=(10, 60),
     starts=1,
+    large_store_bytes=10**8,
 )
 
 

@@ -38,6 +38,17 @@ async def store(on: Field) -> dict[str, Figure]:
     return figures
 
 
+async def large_store(on: Field) -> Figure:
+    """Seconds that a large store takes to open."""
+    path = on.home / "large.db"
+    command = module("tests.bench.large", str(path), str(on.scale.large_store_bytes))
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, check=True, capture_output=True
+    )
+    path.unlink()
+    return Figure(json.loads(done.stdout))
+
+
 class Tally:
     """When each delivery came, and that all have come."""
 
