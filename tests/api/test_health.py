@@ -1,12 +1,16 @@
 """/healthz, /readyz and /metrics: who is served, what they say, and which labels they carry."""
 
+import asyncio
 import re
+from contextlib import suppress
 from typing import Any, Final
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ringside_proxy.domain.errors import OverloadedError
 from tests.api.rig import CLIENT_A, ECHO, Ringside, stop
+from tests.store.writing import held, keys
 
 ID: Final = re.compile(r"(asst|thread|msg|run|step|call|req|tok|conv|resp|fco?)_[A-Za-z0-9]{16,}")
 LABELS: Final = {"route", "method", "code", "status", "provider", "model", "outcome", "operation"}
@@ -42,6 +46,32 @@ async def test_the_admin_listener_answers_gets_alone(ringside: Ringside, path: s
             statuses.add(response.status)
 
     assert statuses == {405}
+
+
+async def test_a_writer_with_a_full_queue_is_alive_if_it_moves(ringside: Ringside) -> None:
+    """A pod under more load than it can take is not started again for it."""
+    db = ringside.proxy.services.db
+    async with held(db) as writer:
+        waiting = []
+        with suppress(OverloadedError):
+            while True:
+                waiting.append(db.submit(keys))
+        asked = asyncio.ensure_future(ringside.admin("/healthz"))
+        refused = await ringside.developer.post("/v1/threads", {})
+        writer.release()
+        answer = await asked
+        await asyncio.gather(*waiting)
+
+    assert (refused.status, refused.error["code"]) == (503, "overloaded")
+    assert answer.status == 200
+
+
+async def test_a_writer_that_stands_still_is_not_alive(ringside: Ringside) -> None:
+    """After five seconds."""
+    async with held(ringside.proxy.services.db):
+        answer = await ringside.admin("/healthz")
+
+    assert (answer.status, answer.json["reasons"]) == (503, ["store_writer_stuck"])
 
 
 async def test_a_draining_proxy_is_alive_but_not_ready(ringside: Ringside) -> None:
