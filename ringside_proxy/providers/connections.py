@@ -5,6 +5,7 @@ is a third of what a model call costs. It is left to the few requests that need 
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from http import HTTPStatus
@@ -27,7 +28,7 @@ BODY_AT_ONCE_BYTES_MAX: Final = 1024 * 1024
 ADDRESSES_MAX: Final = 256
 """Addresses, with the headers that go there, whose request lines are at hand."""
 SCHEMES: Final = ("http", "https")
-BROKEN_HEADERS: Final = ("\r", "\n", "\0")
+BROKEN_HEADER: Final = re.compile(r"[\r\n\0]")
 
 CONNECTED: Final[ContextVar[Callable[[], None] | None]] = ContextVar("connected", default=None)
 """Called when the request that is being sent has its connection."""
@@ -216,9 +217,9 @@ async def _exchanged(
 
 def _head(address: _Address, request: HTTPRequest) -> bytes:
     """The request up to its body. Raises ValueError for a header that would be two."""
-    own = [f"{name}: {value}\r\n" for name, value in request.headers.items()]
-    if any(broken in value for value in request.headers.values() for broken in BROKEN_HEADERS):
+    if BROKEN_HEADER.search("".join(request.headers.values())):
         raise ValueError("a header of a request holds a line break")
+    own = [f"{name}: {value}\r\n" for name, value in request.headers.items()]
     if request.body or request.method == "POST":
         own.append(f"content-length: {len(request.body)}\r\n")
     return f"{address.lines}{''.join(own)}\r\n".encode()

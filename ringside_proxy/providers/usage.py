@@ -32,7 +32,11 @@ def token_usage(reported: Any) -> TokenUsage | None:
     if prompt is None or completion is None:
         return None
 
-    cached = next(filter(None, (_count(reported, *keys) for keys in CACHED_KEYS)), 0)
+    cached = 0
+    for keys in CACHED_KEYS:
+        if keys[0] in reported and (found := _count(reported, *keys)):
+            cached = found
+            break
     reasoning = _count(reported, "completion_tokens_details", "reasoning_tokens") or 0
     is_additive = _count(reported, "total_tokens") == prompt + completion + reasoning
     return TokenUsage(

@@ -18,7 +18,7 @@ USUAL_TIER: Final[dict[str, str]] = {"openai": "default"}
 def given_limit(request: CompletionRequest) -> int | None:
     """How long an answer its caller wants at most; None if that was left open."""
     params = request.params
-    given = next((params[name] for name in OUTPUT_LIMITS if params.get(name)), None)
+    given = params.get(OUTPUT_LIMITS[0]) or params.get(OUTPUT_LIMITS[1])
     return given if isinstance(given, int) and given > 0 else None
 
 

@@ -215,7 +215,8 @@ def asked_effort(asked: Params) -> str | None:
 
 
 def _limit(asked: Params, rules: ParamRules) -> Params:
-    limit = next((asked[key] for key in LIMIT_PARAMS if key in asked), rules.limit_default)
+    newer, older = LIMIT_PARAMS
+    limit = asked[newer] if newer in asked else asked.get(older, rules.limit_default)
     return {} if limit is None else {rules.limit: limit}
 
 
