@@ -15,6 +15,7 @@ SSE_LINE_BYTES_MAX: Final = 1024 * 1024
 """Bounds a line, and the data of one event."""
 
 BOM: Final = b"\xef\xbb\xbf"
+DATA: Final = b"data: "
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -53,9 +54,30 @@ class SSEDecoder:
             self._ended_in_cr = False
         if not data:
             return []
-        self._ended_in_cr = data.endswith(b"\r")
-
         events: list[Event] = []
+        is_plain = self.is_between_events and b"\r" not in data
+        self._ended_in_cr = data.endswith(b"\r")
+        if is_plain and not (self._is_first_line and data.startswith(BOM[:1])):
+            data = self._plain(data, events)
+        self._lines(data, events)
+        return events
+
+    def _plain(self, data: bytes, events: list[Event]) -> bytes:
+        """Adds what is whole of frames that come as nearly all do; gives the rest of `data`.
+
+        Such a frame is one line of data and a blank one: it is cut out in one go.
+        """
+        *frames, rest = data.split(b"\n\n")
+        for frame in frames:
+            if frame.startswith(DATA) and b"\n" not in frame:
+                self._check(len(frame))
+                events.append(Event(frame[len(DATA) :]))
+                self._is_first_line = False
+            else:
+                self._lines(frame + b"\n\n", events)
+        return rest
+
+    def _lines(self, data: bytes, events: list[Event]) -> None:
         for line in data.splitlines(keepends=True):
             content = line.rstrip(b"\r\n")
             self._line_bytes += len(content)
@@ -63,7 +85,6 @@ class SSEDecoder:
             self._line_parts.append(content)
             if len(content) < len(line):
                 self._end_line(events)
-        return events
 
     def close(self) -> list[Event]:
         """What the end of the body completes."""

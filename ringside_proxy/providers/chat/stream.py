@@ -49,6 +49,9 @@ FINISH_REASONS: Final[dict[str, FinishReason]] = {
 FAILURES: Final = frozenset({"error", "insufficient_system_resource"})
 """Finish words that say the provider failed, not that the model is done."""
 
+TEXT_ONLY: Final = frozenset({"content"})
+"""What nearly every delta has, and nothing else."""
+
 NO_IDS: Final = frozenset({"", "null"})
 PLACE_DIGITS_MAX: Final = 3
 
@@ -98,16 +101,19 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         for choice in _dicts(chunk.get("choices"))[:1]:
             if not self._is_finished:
                 self._choice(choice, deltas)
-        self._service_tier = service_tier(chunk) or self._service_tier
+        if "service_tier" in chunk:
+            self._service_tier = service_tier(chunk) or self._service_tier
         reported = usage_of(chunk)
-        if usage := token_usage(reported):
+        if reported is not None and (usage := token_usage(reported)):
             deltas.append(UsageDelta(usage, reported, self._service_tier))
 
     def _choice(self, choice: dict[str, Any], deltas: list[Delta]) -> None:
         if choice.get("error"):
             raise error_from_frame(self._provider, choice)
         delta = choice.get("delta")
-        if isinstance(delta, dict):
+        if isinstance(delta, dict) and delta.keys() == TEXT_ONLY:
+            self._content(delta["content"], deltas)
+        elif isinstance(delta, dict):
             self._reasoning(delta, deltas)
             self._content(delta.get("content"), deltas)
             if refusal := _text(delta, "refusal"):
@@ -127,6 +133,10 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
 
     def _content(self, content: Any, deltas: list[Delta]) -> None:
         """Text, or Mistral's list of texts and thoughts."""
+        if isinstance(content, str):
+            if content:
+                deltas += self._tagged(content) if self._tags else [TextDelta(content)]
+            return
         for part in _dicts(content):
             if part.get("type") == "thinking":
                 thought = "".join(_text(piece, "text") for piece in _dicts(part.get("thinking")))
@@ -135,8 +145,6 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
                     deltas.append(ReasoningDelta(thought))
             elif text := _text(part, "text"):
                 deltas.append(TextDelta(text))
-        if isinstance(content, str) and content:
-            deltas += self._tagged(content) if self._tags else [TextDelta(content)]
 
     def _tagged(self, content: str) -> list[Delta]:
         return self._told(self._tags.feed(content) if self._tags else [])
