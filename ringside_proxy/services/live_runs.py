@@ -24,6 +24,7 @@ from ringside_proxy.domain.errors import (
     RingsideError,
 )
 from ringside_proxy.domain.events import StreamEvent
+from ringside_proxy.domain.items import Item
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.services import run_executor
 from ringside_proxy.services.calls import call_of_run
@@ -89,6 +90,7 @@ class LiveRun:
         self.route = route
         self.meter = meter
         self.channel = channel
+        self.history: list[Item] | None = None
         self.stop_reason: StopReason | None = None
         self.dropped_params: tuple[str, ...] = ()
         self.task: asyncio.Task[None] | None = None
@@ -156,14 +158,18 @@ class LiveRuns:
         is_streamed: bool,
         request_id: str | None = None,
         reservation: Reservation | None = None,
+        history: list[Item] | None = None,
     ) -> LiveRun:
         """Begin the run's model work in a task of its own, at once or when it has its turn.
+
+        `history` is all that stands in its thread, if that is known.
 
         Should anything raise, it was not begun.
         """
         call = call_of_run(run, route, request_id)
         meter = self._books.meter(snapshot, route, call, reservation=reservation)
         live = LiveRun(run, route, meter, EventChannel() if is_streamed else None)
+        live.history = history
         live.dropped_params = self._executor.dropped_params(run, route)
         if run.is_waiting:
             meter.end()  # nobody shall be kept from asking by a call that waits
@@ -226,7 +232,7 @@ class LiveRuns:
     async def _start_and_generate(self, live: LiveRun) -> None:
         if not await self._has_turn(live):
             return
-        call = self._executor.prepare(live.run, live.route, live.meter)
+        call = self._executor.prepare(live.run, live.route, live.meter, live.history)
         begin = partial(_begin, call=call, generation_id=self._new_generation_id())
         live.meter.open_with(begin, partial(self._note_begun, live, call))
         try:

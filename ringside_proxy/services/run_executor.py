@@ -9,6 +9,7 @@ import msgspec
 from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.items import Item
 from ringside_proxy.domain.runs import LastError, RunEvent
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.types import UsageDelta
@@ -18,7 +19,7 @@ from ringside_proxy.services.fallbacks import following
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.run_assembler import RunAssembler
-from ringside_proxy.services.run_request import Limit
+from ringside_proxy.services.run_request import Limit, RunRequest
 from ringside_proxy.services.run_transactions import Ending, save
 from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
@@ -43,6 +44,8 @@ class ModelCall(msgspec.Struct, kw_only=True):
     is_answering: bool = False
     has_told: bool = False
     untold: list[StreamEvent] = []
+    history: list[Item] | None = None
+    """What stands in its thread, if that is known; the store is asked otherwise."""
     limit_reached: Limit | None = None
 
     @property
@@ -60,10 +63,12 @@ class RunExecutor:
         self._new_id = new_id
         self._clock = clock
 
-    def prepare(self, run: RunRecord, route: Route, meter: Meter) -> ModelCall:
+    def prepare(
+        self, run: RunRecord, route: Route, meter: Meter, history: list[Item] | None = None
+    ) -> ModelCall:
         """A call that has not begun."""
         assembler = RunAssembler(run, self._new_id, self._clock.now_ms)
-        return ModelCall(run=run, route=route, meter=meter, assembler=assembler)
+        return ModelCall(run=run, route=route, meter=meter, assembler=assembler, history=history)
 
     def dropped_params(self, run: RunRecord, route: Route) -> tuple[str, ...]:
         """The names of the run's parameters that its model does not take."""
@@ -98,9 +103,7 @@ class RunExecutor:
     async def _answer(
         self, call: ModelCall, *, is_streamed: bool
     ) -> AsyncGenerator[list[StreamEvent], None]:
-        built = self._db.get(run_request.build_short, call.run, call.route)
-        if built is None:
-            built = await self._db.read(run_request.build, call.run, call.route)
+        built = await self._built(call)
         call.limit_reached = built.limit_reached
         if built.request is None:
             return
@@ -126,6 +129,15 @@ class RunExecutor:
             if is_streamed:
                 await self._save(call)
             yield call.untold
+
+    async def _built(self, call: ModelCall) -> RunRequest:
+        """What is asked of the model; a short thread is read right here, a new one not at all."""
+        if call.history is not None:
+            return run_request.of_new_thread(call.run, call.route, call.history)
+        built = self._db.get(run_request.build_short, call.run, call.route)
+        if built is None:
+            built = await self._db.read(run_request.build, call.run, call.route)
+        return built
 
     def _is_save_due(self, assembler: RunAssembler, saved_at_s: float) -> bool:
         if assembler.unsaved_bytes == 0:

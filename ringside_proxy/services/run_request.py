@@ -46,23 +46,30 @@ def build_short(tx: Tx, run: RunRecord, route: Route) -> RunRequest | None:
         history = items.last_messages(tx, run.conversation, items.END_ORDINAL, count)
     else:
         return None
-    if len(history) > SHORT_ITEMS_MAX:
-        return None
-    return _request(tx, run, route, NO_USAGE, [], lambda room: _fitting(history, room))
+    return None if len(history) > SHORT_ITEMS_MAX else _first(run, route, history)
+
+
+def of_new_thread(run: RunRecord, route: Route, messages: list[Item]) -> RunRequest:
+    """The first call of a run on a thread that was made with it, of these messages."""
+    return _first(run, route, messages[-(_last_count(run) or len(messages)) :])
+
+
+def _first(run: RunRecord, route: Route, history: list[Item]) -> RunRequest:
+    return _request(run, route, NO_USAGE, [], {}, partial(_fitting, history))
 
 
 def build(tx: Tx, run: RunRecord, route: Route) -> RunRequest:
     """The call that takes the run on. Reads only."""
     used, own = runs.used_so_far(tx, run), items.of_run(tx, run.seq)
-    return _request(tx, run, route, used, own, partial(_history, tx, run))
+    return _request(run, route, used, own, _states(tx, run, route, own), partial(_history, tx, run))
 
 
 def _request(
-    tx: Tx,
     run: RunRecord,
     route: Route,
     used: TokenUsage,
     own: list[Item],
+    states: dict[str, Any],
     history_of: Callable[[int | None], list[Item]],
 ) -> RunRequest:
     """The call that follows on what the run has used and made; `history_of` a room in tokens."""
@@ -85,9 +92,7 @@ def _request(
     return RunRequest(
         request=CompletionRequest(
             model=route.ref.model,
-            messages=context.chat_messages(
-                settings.instructions, history + own, _states(tx, run, route, own)
-            ),
+            messages=context.chat_messages(settings.instructions, history + own, states),
             params=_params(run.settings, route, tools, output_max, is_first_call=not own),
             is_stream=True,
             include_usage=True,

@@ -11,6 +11,7 @@ from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import RingsideError, ShuttingDownError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
+from ringside_proxy.domain.items import Item
 from ringside_proxy.domain.ledger import WORTH_ASKING_TOKENS
 from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
 from ringside_proxy.services import run_transactions
@@ -26,6 +27,7 @@ from ringside_proxy.services.metering import terms_of
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.rate_limits import Admission, Reservation
 from ringside_proxy.services.run_events import created_events, resumed_events
+from ringside_proxy.services.run_request import SHORT_ITEMS_MAX
 from ringside_proxy.services.run_transactions import Ending, NewRun, WhenBusy, finish
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
@@ -129,6 +131,7 @@ class Runs:
                 is_streamed=is_streamed,
                 request_id=request_id,
                 reservation=None if admission is None else admission.handed_on(),
+                history=created.history,
             )
             if run.expires_ms - run.created_ms < SWEPT_EVERY_S * 1000:
                 self._wake_sweeper()  # it has to sleep shorter now
@@ -313,6 +316,7 @@ class Runs:
         is_streamed: bool,
         request_id: str | None = None,
         reservation: Reservation | None = None,
+        history: list[Item] | None = None,
     ) -> LiveRun:
         """The run, at work. If that cannot be, it has failed: stored, it would be queued for nothing."""
         try:
@@ -323,6 +327,7 @@ class Runs:
                 is_streamed=is_streamed,
                 request_id=request_id,
                 reservation=reservation,
+                history=history,
             )
         except Exception:
             if self._live_runs.find(run.id) is None:
@@ -351,7 +356,7 @@ class Runs:
         admission: Admission | None,
     ) -> "_Created | RingsideError":
         """The run, stored; or, with nothing stored but that, the error of a customer without money."""
-        limits = snapshot.settings.runs
+        limits, history = snapshot.settings.runs, None
         record = threads.get(tx, thread, caller) if isinstance(thread, str) else None
         settings = _settings(tx, caller, params)
         route = snapshot.router.route(settings.model)
@@ -362,7 +367,7 @@ class Runs:
             return standing.refusal
         if record is None:
             assert not isinstance(thread, str)  # noqa: S101 - a thread by its id was found above
-            record = thread_service.insert(
+            record, history = thread_service.insert(
                 tx, self._new_id, caller, thread, limits.max_messages_per_thread
             )
         run_id = self._new_id("run")
@@ -390,6 +395,7 @@ class Runs:
             route=route,
             remaining_nano=standing.remaining_nano,
             replaced=None if run.is_waiting else replaced,
+            history=history if history and len(history) <= SHORT_ITEMS_MAX else None,
         )
 
     def _standing(
@@ -421,6 +427,7 @@ class _Created(msgspec.Struct, frozen=True, kw_only=True):
     route: Route
     remaining_nano: int | None
     replaced: str | None
+    history: list[Item] | None
 
 
 Store = Callable[[Tx], _Created | RingsideError]

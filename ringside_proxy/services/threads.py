@@ -53,7 +53,7 @@ def message_items(tx: Tx, new_id: NewId, messages: list[NewMessage]) -> list[Ite
 
 def insert(
     tx: Tx, new_id: NewId, caller: Caller, new: NewThread, messages_max: int
-) -> ThreadRecord:
+) -> tuple[ThreadRecord, list[Item]]:
     """Add a thread with its messages, in the transaction of whoever asks."""
     customer = default_customer(caller, new)
     count = len(new.messages)
@@ -61,8 +61,9 @@ def insert(
     if count > messages_max:
         empty = msgspec.structs.replace(record, message_count=0)
         threads.require_room(empty, count, messages_max)
-    items.place(tx, record.seq, 1, message_items(tx, new_id, new.messages))
-    return record
+    messages = message_items(tx, new_id, new.messages)
+    items.place(tx, record.seq, 1, messages)
+    return record, messages
 
 
 def default_customer(caller: Caller, new: NewThread) -> str | None:
@@ -97,7 +98,7 @@ class Threads:
         """A new thread. Raises ConversationFullError."""
 
         def apply(tx: Tx) -> Thread:
-            record = insert(tx, self._new_id, caller, new, messages_max)
+            record, _ = insert(tx, self._new_id, caller, new, messages_max)
             idempotency.made(tx, caller.once, record.thread.id)
             return record.thread
 

@@ -310,3 +310,23 @@ async def test_request_shows_images_to_the_model(rig: Rig, upstream: FakeUpstrea
 
     detailed = {**image["image_url"], "detail": "auto"}
     assert rig.seen()[-1]["content"] == [content[0], {"type": "image_url", "image_url": detailed}]
+
+
+@pytest.mark.parametrize("count", [2, 30])
+@pytest.mark.parametrize("shown", [None, 1, 12])
+async def test_run_on_a_new_thread_is_shown_what_one_on_an_old_thread_is(
+    rig: Rig, upstream: FakeUpstream, count: int, shown: int | None
+) -> None:
+    """A thread that is made with its run, of few messages or many, is not another to the model."""
+    upstream.enqueue(text_reply("Hello"), text_reply("Hello"))
+    assistant, texts = await rig.assistant(), [f"message-{number}" for number in range(count)]
+    fields: Json = {"assistant_id": assistant}
+    if shown is not None:
+        fields["truncation_strategy"] = {"type": "last_messages", "last_messages": shown}
+    messages = [{"role": "user", "content": text} for text in texts]
+
+    await rig.stream("/threads/runs", {**fields, "thread": {"messages": messages}})
+    await rig.stream(f"/threads/{await rig.thread(*texts)}/runs", fields)
+
+    assert rig.seen(0) == rig.seen(1)
+    assert [each["content"] for each in rig.seen(0)[1:]] == texts[-(shown or count) :]
