@@ -59,7 +59,7 @@ from ringside_proxy.settings.field_types import PROVIDERS
 from ringside_proxy.settings.schema import ProviderSettings, Settings
 from ringside_proxy.settings.slots import SlotSettings
 from ringside_proxy.settings.source import ConfigSource
-from ringside_proxy.settings.tls import server_context
+from ringside_proxy.settings.tls import renew, server_context
 from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
@@ -175,7 +175,7 @@ async def running(
         live.observe(partial(_let_go, client, sandbox))
         live.observe(partial(_retune, proxy.services.tokens))
         live.observe(lambda old, new: delivery.follow(new.settings))
-        await _listen(stack, proxy, settings)
+        await _listen(stack, proxy, settings, live)
         stack.push_async_callback(_cancel, asyncio.create_task(live.run(reload or asyncio.Event())))
         stack.push_async_callback(proxy.stop)
         yield proxy
@@ -413,7 +413,9 @@ def _timeouts(provider: ProviderSettings) -> Timeouts:
     return msgspec.convert(msgspec.structs.asdict(provider.timeouts), Timeouts)
 
 
-async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> None:
+async def _listen(
+    stack: AsyncExitStack, proxy: Proxy, settings: Settings, live: LiveConfig
+) -> None:
     server, admin = settings.server, settings.admin
     around = [middleware.measured(proxy.traffic)]
     if server.cors:
@@ -423,6 +425,8 @@ async def _listen(stack: AsyncExitStack, proxy: Proxy, settings: Settings) -> No
         api.on_response_prepare.append(cors.shown(server.cors))
     api[openapi.DOCUMENT] = openapi_document.document
     tls = server_context(server.tls)
+    if tls is not None:
+        live.renew(partial(renew, tls, server.tls))
     proxy.url = await _site(stack, api, server.host, server.port, tls)
     health = _application(proxy.services, ADMIN_ROUTES, [], server.max_body_bytes)
     proxy.admin_url = await _site(stack, health, admin.host, admin.port)

@@ -82,6 +82,7 @@ class LiveConfig:
         self._clock = clock
         self._metrics = metrics
         self._observers: list[Observer] = []
+        self._renewals: list[Callable[[], None]] = []
         self._one_at_a_time = asyncio.Lock()
         self._problems: tuple[Problem, ...] = ()
         self._needs_restart: list[str] = []
@@ -92,6 +93,10 @@ class LiveConfig:
     def observe(self, observer: Observer) -> None:
         """Have `observer` told of every exchange from now on."""
         self._observers.append(observer)
+
+    def renew(self, renewal: Callable[[], None]) -> None:
+        """Have `renewal` done whenever the files were read and found right."""
+        self._renewals.append(renewal)
 
     async def run(self, asked: asyncio.Event) -> None:
         """Follow the file, and reload when `asked` is set; for ever."""
@@ -159,6 +164,8 @@ class LiveConfig:
                 observer(old, new)
             self._since_ms = self._clock.now_ms()
             self._reloads += 1
+        for renewal in self._renewals:
+            renewal()
         self._problems = ()
         self._needs_restart = [change.path for change in waiting]
         self._note_success()

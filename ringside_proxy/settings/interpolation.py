@@ -40,6 +40,15 @@ def named_file(text: str, env: Mapping[str, str]) -> Path | None:
         return None
 
 
+def plain_path(text: str, env: Mapping[str, str]) -> Path | None:
+    """The file that is called `text`, if that is a name."""
+    try:
+        full = PLACEHOLDER.sub(lambda found: _variable(found, env), text)
+    except InterpolationError:
+        return None
+    return Path(full) if full and "\0" not in full else None
+
+
 def _path(full: str) -> Path | None:
     is_file = full.startswith(f"{FILE_SCHEME}/")
     return Path(full.removeprefix(FILE_SCHEME)) if is_file else None

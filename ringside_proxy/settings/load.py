@@ -11,7 +11,7 @@ from ringside_proxy.settings.decode import Decoder
 from ringside_proxy.settings.document import DOCUMENT_BYTES_MAX, Node, Scalar, parse
 from ringside_proxy.settings.environment import lay_over, master_keys
 from ringside_proxy.settings.field_types import PROVIDERS
-from ringside_proxy.settings.interpolation import named_file
+from ringside_proxy.settings.interpolation import named_file, plain_path
 from ringside_proxy.settings.prices import PriceSettings
 from ringside_proxy.settings.problems import Problem, SettingsError
 from ringside_proxy.settings.schema import (
@@ -75,6 +75,16 @@ def load(
 def secret_files(path: Path, env: Mapping[str, str]) -> frozenset[Path]:
     """The files that a configuration names as `file:/…`. Raises SettingsError if it has no sense."""
     return frozenset(_named_files(lay_over(parse(_content(path)), env), env))
+
+
+def certificate_files(path: Path, env: Mapping[str, str]) -> frozenset[Path]:
+    """The files of `server.tls`, which may be renewed. Raises SettingsError as `secret_files`."""
+    node: Node = lay_over(parse(_content(path)), env)
+    for key in ("server", "tls"):
+        node = node.get(key, {}) if isinstance(node, dict) else {}
+    names = node.values() if isinstance(node, dict) else ()
+    files = (plain_path(name.text, env) for name in names if isinstance(name, Scalar))
+    return frozenset(file for file in files if file is not None)
 
 
 def _named_files(node: Node, env: Mapping[str, str]) -> Iterator[Path]:

@@ -68,7 +68,11 @@ class ServerSettings(
         ),
     ] = 20.0
     tls: Annotated[
-        TLSSettings, Meta(description="HTTPS for the API; /metrics and its like stay plain.")
+        TLSSettings,
+        Meta(
+            description="HTTPS for the API; /metrics and its like stay plain. Renewed files are"
+            " followed without a restart."
+        ),
     ] = TLSSettings()
     cors: Annotated[
         tuple[Origin, ...],

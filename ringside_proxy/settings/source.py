@@ -1,4 +1,4 @@
-"""Where a running proxy's configuration comes from: a file, the secrets it names, an environment.
+"""Where a running proxy's configuration comes from: a file, what that names, an environment.
 
 The environment is the one the process was started with; it does not change under a process.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from ringside_proxy.settings.load import load, secret_files
+from ringside_proxy.settings.load import certificate_files, load, secret_files
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import Settings
 
@@ -25,8 +25,8 @@ class ConfigSource:
         # Relative to where the process was started, also if it should go elsewhere.
         self.path = path.absolute()
         self._env = env
-        self._secrets: frozenset[Path] = frozenset()
-        self._note_secrets()
+        self._named: frozenset[Path] = frozenset()
+        self._note_named()
         self.signature_at_start = self.signature()
 
     def load(self) -> Settings:
@@ -35,13 +35,13 @@ class ConfigSource:
         An empty file would mean the built-in configuration at the start. Found while running it is
         what an editor leaves for a moment, or an accident: it is refused.
         """
-        self._note_secrets()
+        self._note_named()
         return load(self.path, self._env, refuses_nothing_written=True)
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The file and the secrets that it names, in an order that stays."""
-        return (self.path, *sorted(self._secrets))
+        """The file, and the secrets and certificates that it names, in an order that stays."""
+        return (self.path, *sorted(self._named))
 
     def signature(self) -> Signature:
         """Changes whenever a file was written, replaced, or its symlink turned."""
@@ -56,11 +56,12 @@ class ConfigSource:
         places = {place.parent for file in self.files for place in (file, file.resolve())}
         return frozenset(place for place in places if place.is_dir())
 
-    def _note_secrets(self) -> None:
+    def _note_named(self) -> None:
         try:
-            self._secrets = secret_files(self.path, self._env)
+            named = secret_files(self.path, self._env) | certificate_files(self.path, self._env)
         except SettingsError:
-            return  # the file makes no sense at the moment; the secrets are the former ones
+            return  # the file makes no sense at the moment; what it names is what it named before
+        self._named = named
 
 
 def _signature(file: Path) -> tuple[int, int, int] | None:

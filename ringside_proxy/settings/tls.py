@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -67,6 +68,19 @@ def server_context(tls: TLSSettings) -> ssl.SSLContext | None:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(tls.client_ca)
     return context
+
+
+def renew(context: ssl.SSLContext, tls: TLSSettings) -> None:
+    """Show connections from now on what the files hold now.
+
+    Files that are gone (the configuration names others, from the next start on) change nothing.
+    Who signs clients' certificates may become more, and less only with the next start.
+    """
+    with suppress(OSError):
+        if tls.cert is not None:
+            context.load_cert_chain(tls.cert, tls.key, _no_password)
+        if tls.client_ca is not None:
+            context.load_verify_locations(tls.client_ca)
 
 
 def own_client_context(tls: TLSSettings) -> ssl.SSLContext | None:

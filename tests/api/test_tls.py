@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from cryptography import x509
 
 from ringside_proxy.commands import tokens
 from ringside_proxy.commands.errors import CommandError
@@ -17,6 +18,7 @@ from ringside_proxy.settings.load import load
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import ServerSettings, Settings
 from ringside_proxy.settings.tls import TLSSettings, server_context
+from tests.api.live import following, until
 from tests.api.rig import DEVELOPER, Caller, Ringside, serving
 from tests.certificates import Authority, Issued
 
@@ -99,6 +101,64 @@ async def test_clients_show_a_certificate_where_one_is_asked_for(
                 else:
                     with pytest.raises((aiohttp.ClientError, OSError)):
                         await caller(session, ringside).get("/v1/models")
+
+
+async def shown(url: str) -> str:
+    """The name in the certificate that a new connection is shown."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = int(url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+    der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    del reader
+    return x509.load_der_x509_certificate(der).subject.rfc4514_string()
+
+
+async def test_a_renewed_certificate_is_shown_within_two_seconds(
+    tmp_path: Path, authority: Authority
+) -> None:
+    """To new connections; one that is open goes on, and files that do not fit change nothing."""
+    issued, renewed = authority.issue("server"), authority.issue("renewed")
+    section = {"cert": str(issued.cert), "key": str(issued.key)}
+    async with (
+        following(tmp_path, server={"port": 0, "tls": section}) as live,
+        aiohttp.ClientSession(connector=trusting(authority)) as session,
+    ):
+        api = Caller(session, live.proxy.url, DEVELOPER)
+        before = await shown(live.proxy.url)
+        kept = issued.key.read_bytes()
+        issued.key.write_bytes(renewed.key.read_bytes())
+        assert not await live.reload()
+        still = await shown(live.proxy.url)
+        status = (await api.get("/v1/config/status")).json
+        issued.key.write_bytes(kept)
+
+        issued.cert.write_bytes(renewed.cert.read_bytes())
+        issued.key.write_bytes(renewed.key.read_bytes())
+
+        async def is_renewed() -> bool:
+            return await shown(live.proxy.url) == "CN=renewed"
+
+        await until(is_renewed)
+        assert (await api.get("/v1/models")).status == 200
+
+    assert (before, still) == ("CN=server", "CN=server")
+    assert [problem["path"] for problem in status["problems"]] == ["server.tls.cert"]
+
+
+async def test_files_that_are_gone_stop_no_reload(tmp_path: Path, authority: Authority) -> None:
+    """The file names others by now, which wait for a restart."""
+    issued, other = authority.issue("server"), authority.issue("other")
+    section = {"cert": str(issued.cert), "key": str(issued.key)}
+    async with following(tmp_path, server={"port": 0, "tls": section}) as live:
+        issued.cert.unlink()
+        section = {"cert": str(other.cert), "key": str(other.key)}
+        live.write(server={"port": 0, "tls": section}, slots={"new": "fc:sandbox/echo"})
+
+        assert await live.reload()
+        assert list(live.proxy.services.live_config.snapshot.settings.slots) == ["new"]
+        assert await shown(live.proxy.url) == "CN=server"
 
 
 def test_old_versions_are_not_spoken(authority: Authority) -> None:
