@@ -73,6 +73,8 @@ class Stream:
         """Send frames."""
         if self._is_kept:
             await self._unless_unheard(self._patiently, self._response.write, data)
+        elif self._has_room(data):
+            await self._response.write(data)
         else:
             await self._patiently(self._response.write, data)
 
@@ -92,17 +94,20 @@ class Stream:
 
         Raises ConnectionResetError when the client is gone.
         """
-        transport = self._request.transport
-        if transport is not None:
-            waiting = transport.get_write_buffer_size()
-            if waiting + len(data) <= UNWAITED_BYTES_MAX:  # it cannot come to a wait
-                await send(data)
-                return
+        if self._has_room(data):
+            await send(data)
+            return
         try:
             async with asyncio.timeout(WRITE_STALL_S):
                 await send(data)
         except TimeoutError:
             raise ConnectionResetError("the client stopped reading") from None
+
+    def _has_room(self, data: bytes) -> bool:
+        """Whether it cannot come to a wait."""
+        transport = self._request.transport
+        waiting = UNWAITED_BYTES_MAX if transport is None else transport.get_write_buffer_size()
+        return waiting + len(data) <= UNWAITED_BYTES_MAX
 
     async def _unless_unheard(self, send: Callable[..., Awaitable[Any]], *args: Any) -> None:
         if self._is_unheard:

@@ -150,8 +150,11 @@ class Attempt:
         """Translates what goes wrong inside, and takes our key out of what is said about it."""
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if error is None:
-            return
+        if error is not None:
+            self.failed(error)
+
+    def failed(self, error: BaseException) -> None:
+        """Notes what went wrong. Raises the ProviderError that a transport error stands for."""
         if isinstance(error, ProviderError):
             self._fail(error)
         elif isinstance(error, TRANSPORT_ERRORS):
@@ -248,8 +251,11 @@ class Exchange(Generic[T]):
     async def __anext__(self) -> list[T]:
         items, self._first = self._first, []
         if not items and self._response is not None:
-            with self._attempt:
+            try:
                 items = await self._next(self._response)
+            except BaseException as error:
+                self._attempt.failed(error)
+                raise
         if not items:
             raise StopAsyncIteration
         return items
@@ -303,12 +309,21 @@ class Exchange(Generic[T]):
             if self._decoder.is_done:
                 await _drain(response)
                 return await self._finish(None)
+            wait_s = self._timeouts.between_chunks_s
+            if self._attempt.first_byte_s is None:
+                wait_s = self._timeouts.first_byte_s
+            self._patience.begin(response.content, wait_s)
             try:
-                chunk = await self._read(response)
+                chunk = await response.content.readany()
             except TRANSPORT_ERRORS as error:
                 return await self._finish(error)
+            self._patience.rest()
             if not chunk:
                 return await self._finish(None)
+            self._attempt.mark_first_byte()
+            self._received_bytes += len(chunk)
+            if self._received_bytes > STREAM_BYTES_MAX:
+                raise too_large(self._attempt.target.provider, STREAM_BYTES_MAX)
             if items := self._decoder.feed(chunk):
                 return items
         return []
@@ -342,19 +357,6 @@ class Exchange(Generic[T]):
             raise
         self._attempt.outcome = "ok"
         return items
-
-    async def _read(self, response: Answer) -> bytes:
-        is_first = self._attempt.first_byte_s is None
-        wait_s = self._timeouts.first_byte_s if is_first else self._timeouts.between_chunks_s
-        self._patience.begin(response.content, wait_s)
-        chunk = await response.content.readany()
-        self._patience.rest()
-        if chunk:
-            self._attempt.mark_first_byte()
-        self._received_bytes += len(chunk)
-        if self._received_bytes > STREAM_BYTES_MAX:
-            raise too_large(self._attempt.target.provider, STREAM_BYTES_MAX)
-        return chunk
 
 
 class _Patience:

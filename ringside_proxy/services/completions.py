@@ -266,7 +266,7 @@ class Completions:
                     if relays[-1].is_done:  # whoever reads the end finds it booked
                         _note(meter, request, relays[-1])
                         await meter.settle()
-                    yield b"".join(frames)
+                    yield frames[0] if len(frames) == 1 else b"".join(frames)
         except ProviderError as error:
             if not is_told:
                 meter.failed(error)

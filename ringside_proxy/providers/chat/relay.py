@@ -64,6 +64,8 @@ class Relay(AnswerDecoder[Event, bytes]):
         self._choices = choices
         self._opening = b""
         self._is_padded = False
+        self._is_passing = False
+        """What comes next is a frame that may pass as it is."""
         self._told_frames = self._told_bytes = 0
         self._shortest_bytes = SSE_LINE_BYTES_MAX
         self._unfinished_choices = choices
@@ -84,14 +86,16 @@ class Relay(AnswerDecoder[Event, bytes]):
         Raises ProviderError for an error in the stream.
         """
         if self._is_passing and _is_one_plain(data):
-            return [self._passed(data)]
+            return [self._passed(data, 1, may_finish=UNFINISHED not in data)]
         told: list[bytes] = []
         at = 0
         while at < len(data) and not self._is_done:
             early = self._early_end(data, at)
             end = early if early > at else self._run_end(data, at)
             if end > at:
-                told.append(self._passed(data[at:end], may_finish=end > early))
+                run = data[at:end]
+                frames = max(1, run.count(self._opening))
+                told.append(self._passed(run, frames, may_finish=end > early))
             else:
                 end = data.find(FRAME_END, at) + len(FRAME_END)
                 if end < len(FRAME_END):
@@ -102,6 +106,8 @@ class Relay(AnswerDecoder[Event, bytes]):
                     if not told:
                         raise
                     self._is_done, self._failure = True, error
+                is_between = self._events.is_between_events
+                self._is_passing = is_between and self._held is None and not self._is_done
             at = end
         return told
 
@@ -116,11 +122,6 @@ class Relay(AnswerDecoder[Event, bytes]):
             self._mark_whole()
             frames.append(DONE_FRAME)
         return frames
-
-    @property
-    def _is_passing(self) -> bool:
-        """Whether what comes next is a frame that may pass as it is."""
-        return self._held is None and self._events.is_between_events and not self._is_done
 
     def _early_end(self, data: bytes, at: int) -> int:
         """Where the frames end that begin at `at` and cannot be the end of an answer."""
@@ -146,13 +147,13 @@ class Relay(AnswerDecoder[Event, bytes]):
         )
         return end if is_plain else at
 
-    def _passed(self, run: bytes, *, may_finish: bool = True) -> bytes:
+    def _passed(self, run: bytes, frames: int, *, may_finish: bool) -> bytes:
         if may_finish and run.count(FINISH_REASON) != run.count(UNFINISHED):
             self._unfinished_choices -= len(FINISH.findall(run))
         if not self._include_usage and USAGE in run:
             run = run.replace(TOLD_NULL_USAGE, b"")
             run = NULL_USAGE.sub(b"", run) if USAGE in run else run
-        self._measure(run, max(1, run.count(self._opening)))
+        self._measure(run, frames)
         return run
 
     def _frame(self, frame: Event, told: list[bytes]) -> None:
