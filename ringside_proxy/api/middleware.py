@@ -5,8 +5,9 @@ import logging
 import re
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import istr
 
 from ringside_proxy.api import rate_limits
 from ringside_proxy.api.context import (
@@ -28,6 +29,10 @@ from ringside_proxy.telemetry.waits import WAIT, Wait
 
 logger = logging.getLogger(__name__)
 
+ID_HEADER: Final = istr("x-request-id")
+VERSION_HEADER: Final = istr("openai-version")
+PROCESSING_HEADER: Final = istr("openai-processing-ms")
+"""Names that are folded once, not for each answer."""
 GIVEN_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,128}")
 REQUESTS_AT_ONCE_MAX: Final = 2_000
 CLIENT_CLOSED_REQUEST: Final = 499
@@ -63,7 +68,7 @@ def measured(traffic: Traffic) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         called = services(request)
-        given = request.headers.get("x-request-id", "")
+        given = request.headers.get(ID_HEADER, "")
         request[REQUEST_ID] = given if GIVEN_REQUEST_ID.fullmatch(given) else called.new_id("req")
         request[SNAPSHOT] = called.live_config.snapshot
         started_s = called.monotonic_s()
@@ -113,7 +118,7 @@ def guarded(route: Route) -> Handler:
         if route.open_to == "everybody":
             return await route.handler(request)
         called = services(request)
-        caller = called.tokens.authenticate(request.headers.get("Authorization"))
+        caller = called.tokens.authenticate(request.headers.get(hdrs.AUTHORIZATION))
         request[CALLER] = caller
         if route.open_to == "developers":
             require_developer(caller)
@@ -130,11 +135,12 @@ def guarded(route: Route) -> Handler:
 
 async def name_answer(request: web.Request, response: web.StreamResponse) -> None:
     """The headers that OpenAI sends on everything, and those of the caller's rate limits."""
+    headers = response.headers
     if REQUEST_ID in request:
         elapsed_s = services(request).monotonic_s() - request[PROCESSING_STARTED]
-        response.headers["x-request-id"] = request[REQUEST_ID]
-        response.headers["Server"] = SERVER
-        response.headers["openai-version"] = OPENAI_VERSION
-        response.headers["openai-processing-ms"] = str(round(elapsed_s * 1000))
-    if ADMISSION in request:
-        response.headers.update(rate_limits.headers(request[ADMISSION]))
+        headers[ID_HEADER] = request[REQUEST_ID]
+        headers[hdrs.SERVER] = SERVER
+        headers[VERSION_HEADER] = OPENAI_VERSION
+        headers[PROCESSING_HEADER] = str(round(elapsed_s * 1000))
+    if ADMISSION in request and request[ADMISSION].is_limited:
+        headers.update(rate_limits.headers(request[ADMISSION]))

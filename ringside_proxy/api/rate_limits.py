@@ -42,8 +42,6 @@ def released(handler: Handler) -> Handler:
 def headers(admitted: Admission) -> dict[str, str]:
     """OpenAI's `x-ratelimit-*`, of the limits of which least is left."""
     named: dict[str, str] = {}
-    if not admitted.is_limited:
-        return named
     for resource in RESOURCES:
         standing = admitted.standing(resource)
         if standing is not None:

@@ -94,16 +94,13 @@ class Connections:
         on_connected: Callable[[], None] | None = None,
     ) -> Answer:
         """Send a request; gives the answer's head. Raises what aiohttp raises, and OSError."""
-        told = None if on_connected is None else CONNECTED.set(on_connected)
-        try:
-            address = self._address(request)
-            if address is None or len(request.body) > BODY_AT_ONCE_BYTES_MAX:
-                return await self._ask_aiohttp(request, timeout)
-            head = _head(address, request)
-            connection = await self._connect(address, timeout)
-        finally:
-            if told is not None:
-                CONNECTED.reset(told)
+        address = self._address(request)
+        if address is None or len(request.body) > BODY_AT_ONCE_BYTES_MAX:
+            return await self._ask_aiohttp(request, timeout, on_connected)
+        head = _head(address, request)
+        connection = await self._connect(address, timeout)
+        if on_connected is not None:
+            on_connected()
         try:
             return await _exchanged(connection, address, head + request.body)
         except BaseException:
@@ -133,19 +130,24 @@ class Connections:
         self,
         request: HTTPRequest,
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - as above
+        on_connected: Callable[[], None] | None,
     ) -> Answer:
         """The same by aiohttp's own request, which refuses in its own words what is no address."""
         body: BytesIO | bytes | None = request.body or None
         if len(request.body) > BODY_AT_ONCE_BYTES_MAX:
             body = BytesIO(request.body)  # written piece by piece
-        response = await self._session.request(
-            request.method,
-            _url(request) or request.url,
-            headers=request.headers,
-            data=body,
-            allow_redirects=False,  # a redirect would carry the key to another host
-            timeout=timeout,
-        )
+        told = CONNECTED.set(on_connected)
+        try:
+            response = await self._session.request(
+                request.method,
+                _url(request) or request.url,
+                headers=request.headers,
+                data=body,
+                allow_redirects=False,  # a redirect would carry the key to another host
+                timeout=timeout,
+            )
+        finally:
+            CONNECTED.reset(told)
         return Answer(response.status, response.headers, response.content, response.close)
 
     def _address(self, request: HTTPRequest) -> _Address | None:
