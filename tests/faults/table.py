@@ -80,9 +80,9 @@ ROWS: Final = (
     Row(
         "disk full",
         "{points of a full disk} points of growth",
-        ("store/test_disk_full.py",),
+        ("store/test_disk_full.py", "crash/test_disk_full.py", "api/test_disk_full.py"),
         "what was acknowledged and nothing else, writes go on without a restart",
-        10,
+        30,
     ),
     Row(
         "provider faults: refused, silent, cut, reset, garbage, bombs, drips, error statuses, odd usage, disorder",
