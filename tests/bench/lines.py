@@ -193,12 +193,20 @@ def memory(figures: dict[str, float], scale: Scale) -> list[Line]:
 
 def installed(sizes: dict[str, float], stripped: float | None) -> list[Line]:
     """On disk."""
+    total = sum(sizes.values())
     largest = sorted(sizes.items(), key=lambda entry: -entry[1])[:3]
-    note = ", ".join(f"{name} {size:.1f}" for name, size in largest)
-    rows = [Line("installed by pip", sum(sizes.values()), "MB", 60, f"{note}; bytecode with it")]
+    note = f"bytecode with it; {', '.join(f'{name} {size:.1f}' for name, size in largest)}"
+    rows = [Line("installed by pip", total, "MB", 60, note)]
     if stripped is not None:
-        work = "installed in the image, without debuggers' symbols"
-        rows.append(Line(work, stripped, "MB", 60))
+        rows.append(
+            Line(
+                "installed in the image",
+                stripped,
+                "MB",
+                60,
+                f"without {total - stripped:.1f} MB of debuggers' symbols that wheels carry",
+            )
+        )
     return [*rows, Line("distributions", len(sizes), "", 30)]
 
 
