@@ -21,6 +21,8 @@ CLOCK_JUMP_MS: Final = 35 * 24 * 3600 * 1000
 """A clock that is further ahead of the newest thing stored is not believed."""
 
 
+MINUTE_MS: Final = 60_000
+
 BYTES_PER_TOKEN: Final = 4
 """About how long a token is: for a prompt of which only the length is known any more."""
 
@@ -95,7 +97,7 @@ def bytes_as_tokens(count: int) -> int:
 
 def day_of(ms: int, timezone: str) -> str:
     """The calendar day of a moment, `YYYY-MM-DD`; its first seven characters are its period."""
-    return datetime.datetime.fromtimestamp(ms / 1000, _zone(timezone)).date().isoformat()
+    return _day_of_minute(ms // MINUTE_MS, timezone)
 
 
 def period_bounds(period: str, timezone: str) -> tuple[int, int]:
@@ -116,6 +118,13 @@ def is_timezone(name: str) -> bool:
     except KeyError:
         return False
     return True
+
+
+@lru_cache(maxsize=8)
+def _day_of_minute(minute: int, timezone: str) -> str:
+    # Days begin with a minute, in every zone.
+    moment = datetime.datetime.fromtimestamp(minute * MINUTE_MS // 1000, _zone(timezone))
+    return moment.date().isoformat()
 
 
 @lru_cache(maxsize=8)

@@ -189,8 +189,7 @@ class ProviderClient:
             measured = Attempt(target, request, self._clock, self._observe)
             try:
                 with measured:
-                    async with asyncio.timeout_at(deadline_s):
-                        return await _reply(upstream.connections, measured)
+                    return await _reply(upstream.connections, measured, deadline_s)
             finally:
                 measured.end()
 
@@ -350,12 +349,17 @@ def _configuration(target: Target) -> _Configuration:
     return (target.provider, target.session)
 
 
-async def _reply(connections: Connections, attempt: Attempt) -> Reply:
-    async with await begin(connections, attempt, None) as response:
+async def _reply(connections: Connections, attempt: Attempt, deadline_s: float) -> Reply:
+    async with await begin(connections, attempt, deadline_s=deadline_s) as response:
         attempt.mark_first_byte()
         if not 200 <= response.status < 300:
-            raise attempt.refusal(response, await read_refusal(response))
-        body = await read_up_to(response, REPLY_BYTES_MAX)
+            async with asyncio.timeout_at(deadline_s):
+                raise attempt.refusal(response, await read_refusal(response))
+        if response.content.is_eof():  # it came with the head, as most do
+            body = response.content.read_nowait()
+        else:
+            async with asyncio.timeout_at(deadline_s):
+                body = await read_up_to(response, REPLY_BYTES_MAX)
         if len(body) > REPLY_BYTES_MAX:
             raise too_large(attempt.target.provider, REPLY_BYTES_MAX)
         envelope = _envelope(body)

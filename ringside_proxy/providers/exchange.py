@@ -405,12 +405,15 @@ class _Patience:
 
 
 async def begin(
-    connections: Connections, attempt: Attempt, on_connected: Callable[[], None] | None
+    connections: Connections,
+    attempt: Attempt,
+    on_connected: Callable[[], None] | None = None,
+    deadline_s: float | None = None,
 ) -> Answer:
-    """Sends a request and gives back the answer's head."""
+    """Sends a request and gives back the answer's head, which is there at `deadline_s`."""
     timeouts = attempt.target.timeouts
     timeout = _client_timeout(timeouts.pool_s, timeouts.connect_s)
-    return await connections.ask(attempt.outgoing(), timeout, on_connected)
+    return await connections.ask(attempt.outgoing(), timeout, on_connected, deadline_s)
 
 
 @lru_cache(maxsize=64)
@@ -420,8 +423,6 @@ def _client_timeout(pool_s: float, connect_s: float) -> aiohttp.ClientTimeout:
 
 async def read_up_to(response: Answer, bytes_max: int) -> bytes:
     """The body, or its beginning: a little more than `bytes_max` if there is more."""
-    if response.content.is_eof():  # it came with the head, as most do
-        return response.content.read_nowait()
     parts, size = [], 0
     while size <= bytes_max and (chunk := await response.content.readany()):
         parts.append(chunk)

@@ -163,8 +163,9 @@ def reserve(tx: Tx, ask: Ask, terms: Terms, before: Closing | None = None) -> Ho
         return account
     if ask.price is None and account.is_capped and terms.budgets.unknown_price == "refuse":
         return _unpriced(ask.call)
-    output_tokens = _output_tokens(ask, account.remaining_nano, terms)
-    amount = _amount(ask, output_tokens, terms)
+    input_nano = 0 if ask.price is None else _input_nano(ask, ask.price)
+    output_tokens = _output_tokens(ask, account.remaining_nano, input_nano, terms)
+    amount = _amount(ask, input_nano, output_tokens, terms)
     refusal = _keep_back(tx, ask, account, amount, terms)
     if refusal is not None:
         return refusal
@@ -302,12 +303,14 @@ class _Account(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_capped(self) -> bool:
-        return self.remaining_nano is not None
+        return self.customer_remaining_nano is not None or self.uses_wallet
 
     @property
     def remaining_nano(self) -> int | None:
-        limits = (self.customer_remaining_nano, self.wallet_remaining_nano)
-        return min((limit for limit in limits if limit is not None), default=None)
+        customer, credit = self.customer_remaining_nano, self.wallet_remaining_nano
+        if customer is None or credit is None:
+            return credit if customer is None else customer
+        return min(customer, credit)
 
 
 def _account(tx: Tx, customer: str | None, terms: Terms) -> _Account | RingsideError:
@@ -353,25 +356,25 @@ def _opened_account(tx: Tx, customer: str | None, terms: Terms) -> _Account | Ri
     )
 
 
-def _output_tokens(ask: Ask, remaining_nano: int | None, terms: Terms) -> int:
+def _output_tokens(ask: Ask, remaining_nano: int | None, input_nano: int, terms: Terms) -> int:
     """How long the answer may be: as was asked for, or what the money that is left pays for."""
     if remaining_nano is None or ask.price is None:
         return ask.output_tokens_max
     tier = ask.call.service_tier
     cost_max = before_markup(max(remaining_nano, 0), terms.wallet.markup_ppm)
     affordable = ask.price.output_tokens_affordable(
-        cost_max - _input_nano(ask, ask.price),
+        cost_max - input_nano,
         input_tokens_max=ask.input_tokens_max,
         service_tier=tier,
     )
     return max(min(ask.output_tokens_max, affordable // ask.choices), ask.output_tokens_min)
 
 
-def _amount(ask: Ask, output_tokens: int, terms: Terms) -> int:
+def _amount(ask: Ask, input_nano: int, output_tokens: int, terms: Terms) -> int:
     if ask.price is None:
         return 0
     longest = max(output_tokens, OUTPUT_TOKENS_FLOOR) if output_tokens else 0
-    cost = _input_nano(ask, ask.price) + ask.price.output_nano_usd(
+    cost = input_nano + ask.price.output_nano_usd(
         longest * ask.choices,
         input_tokens_max=ask.input_tokens_max,
         service_tier=ask.call.service_tier,

@@ -312,7 +312,7 @@ class Metrics:
         self._webhooks.of("abandoned").inc(count)
 
     def store_committed(self, transactions: int, duration_s: float) -> None:
-        """The writer made a batch durable. May be called from its thread."""
+        """The writer made a batch durable."""
         self.store_tx_total.inc(transactions)
         self.store_commit_seconds.observe(duration_s)
         self.store_batch_size.observe(transactions)
