@@ -102,7 +102,7 @@ class UsagePusher:
         return 0.0 if oldest_ms is None else max(0.0, (self._clock.now_ms() - oldest_ms) / 1000)
 
     def _heard(self) -> None:
-        if self._is_idle:
+        if self._is_idle and self._settings.url is not None:
             self._woken.set()
 
     def _until_due_s(self) -> float:
