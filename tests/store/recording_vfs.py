@@ -106,12 +106,17 @@ class Disk:
             (home / Path(path).name).write_bytes(file.after_a_power_loss(source))
 
 
+def library() -> ctypes.CDLL:
+    """The SQLite that Python's own module uses, in a file of its own or in Python's."""
+    return ctypes.CDLL(getattr(_sqlite3, "__file__", None))
+
+
 class Recorder:
     """The VFS; `events` is what passed through it."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._library = ctypes.CDLL(_sqlite3.__file__)
+        self._library = library()
         self._library.sqlite3_vfs_find.restype = POINTER(Vfs)
         self._library.sqlite3_vfs_find.argtypes = [c_char_p]
         self._usual = self._library.sqlite3_vfs_find(None)

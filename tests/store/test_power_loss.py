@@ -11,7 +11,7 @@ from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 from tests.fakes import FakeClock
 from tests.faults.sizes import TIMEOUT_S, size
-from tests.store.recording_vfs import Disk, Recorder
+from tests.store.recording_vfs import Disk, Recorder, library
 from tests.store.test_kill import stored
 
 IMAGES = size("images after a power loss") // 2
@@ -46,6 +46,9 @@ async def recorded_life(home: Path, synchronous: str) -> Recorder:
     return recorder
 
 
+@pytest.mark.skipif(
+    not hasattr(library(), "sqlite3_vfs_register"), reason="SQLite is hidden inside this Python"
+)
 @pytest.mark.timeout(TIMEOUT_S)
 @pytest.mark.parametrize("synchronous", ["full", "normal"])
 async def test_power_loss_takes_nothing_that_was_promised(tmp_path: Path, synchronous: str) -> None:
