@@ -178,24 +178,22 @@ def _address(answer: bytes) -> str:
 
 
 async def added_latency(on: Field) -> dict[str, Figure]:
-    """Milliseconds at 200 requests a second, p50 and p99 of all rounds, of the relay and of ours."""
-    took_s: dict[str, list[float]] = {"relay": [], "ringside": []}
+    """Milliseconds at 200 requests a second, p50 and p99 of each round, of the relay and of ours."""
     asked = {
         "relay": (on.relay, chat(MODEL)),
         "ringside": (on.ringside, chat(f"fc:openai/{MODEL}")),
     }
+    shares = {"p50": 0.5, "p99": 0.99}
+    figures = {f"{name} {share}": Figure() for name in asked for share in shares}
     for number in range(on.scale.rounds):
         for name in asked if number % 2 else reversed(asked):
             contender, request = asked[name]
-            seconds = LATENCY_S / 2
-            took_s[name] += await load.open_loop(
-                contender.port, request, per_s=200, seconds=seconds, callers=32
+            took_s = await load.open_loop(
+                contender.port, request, per_s=200, seconds=LATENCY_S, callers=32
             )
-    return {
-        f"{name} {share}": Figure([1000 * percentile(all_s, part)])
-        for name, all_s in took_s.items()
-        for share, part in (("p50", 0.5), ("p99", 0.99))
-    }
+            for share, part in shares.items():
+                figures[f"{name} {share}"].values.append(1000 * percentile(took_s, part))
+    return figures
 
 
 @dataclass(frozen=True)
