@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ringside_proxy.api.context import caller
 from ringside_proxy.domain.events import StreamEvent
@@ -14,6 +14,7 @@ KEEP_ALIVE_S: Final = 15.0
 KEEP_ALIVE: Final = b": ping\n\n"
 DONE: Final = b"event: done\ndata: [DONE]\n\n"
 WRITE_STALL_S: Final = 60.0
+CHUNKED: Final = "chunked"
 UNWAITED_BYTES_MAX: Final = 16 * 1024
 """What a connection takes at once: it asks for a pause at 64 KiB."""
 
@@ -59,6 +60,8 @@ class Stream:
         self._response = web.StreamResponse(headers=HEADERS | headers)
         self._is_kept = caller(request).once is not None
         self._is_unheard = False
+        self._is_flowing = False
+        """The head is out, and what follows goes in chunks."""
 
     @property
     def has_begun(self) -> bool:
@@ -73,10 +76,12 @@ class Stream:
         """Send frames."""
         if self._is_kept:
             await self._unless_unheard(self._patiently, self._response.write, data)
-        elif self._has_room(data):
-            await self._response.write(data)
+        elif self._is_flowing and data and (transport := self._free_transport(data)):
+            # What aiohttp would write, without the five calls that come to it.
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             await self._patiently(self._response.write, data)
+            self._is_flowing = self._response.headers.get(hdrs.TRANSFER_ENCODING) == CHUNKED
 
     async def end(self, last: bytes = b"") -> web.StreamResponse:
         """What the handler answers, after the `last` frames.
@@ -94,7 +99,7 @@ class Stream:
 
         Raises ConnectionResetError when the client is gone.
         """
-        if self._has_room(data):
+        if self._free_transport(data):
             await send(data)
             return
         try:
@@ -103,11 +108,13 @@ class Stream:
         except TimeoutError:
             raise ConnectionResetError("the client stopped reading") from None
 
-    def _has_room(self, data: bytes) -> bool:
-        """Whether it cannot come to a wait."""
+    def _free_transport(self, data: bytes) -> asyncio.Transport | None:
+        """The connection, if writing so much to it cannot come to a wait."""
         transport = self._request.transport
-        waiting = UNWAITED_BYTES_MAX if transport is None else transport.get_write_buffer_size()
-        return waiting + len(data) <= UNWAITED_BYTES_MAX
+        if transport is None or transport.is_closing():
+            return None
+        waiting = transport.get_write_buffer_size()
+        return transport if waiting + len(data) <= UNWAITED_BYTES_MAX else None
 
     async def _unless_unheard(self, send: Callable[..., Awaitable[Any]], *args: Any) -> None:
         if self._is_unheard:
