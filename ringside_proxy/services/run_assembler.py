@@ -162,6 +162,20 @@ class RunAssembler:
         """Whether the model has said all it had to say, and what that took."""
         return self.finish_reason is not None and self.usage is not None
 
+    def feed_all(self, deltas: list[Delta]) -> list[StreamEvent]:
+        """The events that deltas cause which came together: text that follows on text is told as one."""
+        events: list[StreamEvent] = []
+        texts: list[str] = []
+        for delta in deltas:
+            if isinstance(delta, TextDelta):
+                texts.append(delta.text)
+                continue
+            if texts:
+                events += self._say("text", "".join(texts))
+                texts.clear()
+            events += self.feed(delta)
+        return events + self._say("text", "".join(texts))
+
     def feed(self, delta: Delta) -> list[StreamEvent]:
         """The events that `delta` causes."""
         match delta:

@@ -115,7 +115,7 @@ class RunExecutor:
             async for deltas in batches:
                 call.is_answering = True
                 call.has_told = call.has_told or any(not isinstance(d, UsageDelta) for d in deltas)
-                call.untold += [event for delta in deltas for event in assembler.feed(delta)]
+                call.untold += assembler.feed_all(deltas)
                 is_told = is_streamed and assembler.must_save
                 if is_told and assembler.is_whole:
                     continue  # its end is stored at once, and the rest of it with it

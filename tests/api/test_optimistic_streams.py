@@ -123,23 +123,32 @@ async def test_answer_that_was_cut_is_no_error(proxy: Ringside, sdk: openai.Asyn
     assert [each.choices[0].finish_reason async for each in stream][-1] == "length"
 
 
-async def run_events(sdk: openai.AsyncOpenAI, proxy: Ringside) -> list[Any]:
-    """The events of a streamed run under the schema, as the SDK reads them."""
+async def run_events(
+    sdk: openai.AsyncOpenAI, proxy: Ringside, gate: Gate | None = None
+) -> list[Any]:
+    """The events of a streamed run under the schema, as the SDK reads them; the first words open `gate`."""
     assistant = await proxy.developer.assistant(model=UPSTREAM_MODEL)
     thread = await proxy.developer.thread("hi")
     format_: Any = SCHEMA
     stream = await sdk.beta.threads.runs.create(
         thread_id=thread, assistant_id=assistant, response_format=format_, stream=True
     )
-    return [event async for event in stream]
+    events = []
+    async for event in stream:
+        events.append(event)
+        if gate is not None and event.event == "thread.message.delta":
+            gate.release()
+    return events
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_run_is_told_as_it_comes(proxy: Ringside, sdk: openai.AsyncOpenAI) -> None:
     """A good answer completes the run."""
-    proxy.upstream.enqueue(text_reply(GOOD))
+    gate = Gate()
+    rest = chunk({"content": " 1}"}), chunk({}, "stop")
+    proxy.upstream.enqueue(stream_reply(chunk({"content": '{"a":'}), gate, *rest))
 
-    events = await run_events(sdk, proxy)
+    events = await run_events(sdk, proxy, gate)
 
     deltas = [
         e.data.delta.content[0].text.value for e in events if e.event == "thread.message.delta"

@@ -15,6 +15,7 @@ from tests.crash.client import Client, LostError, RefusedError, until
 from tests.crash.process import Home, Server
 from tests.crash.story import begin, messages_of, path_of, text_of
 from tests.e2e.ringside import TOKEN
+from tests.fakes import FakeUpstream, chunk, stream_reply
 
 Json = dict[str, Any]
 
@@ -25,6 +26,9 @@ SHUT_DOWN: Final = {
 AT_ONCE_S: Final = 8.0
 """Far below the drain of 20 s, far above what a stop takes on a busy machine."""
 SAME_LOOKS: Final = 15
+LONG_WORD: Final = "word" * 1000
+LONG_WORDS: Final = 3000
+"""Twelve megabytes: the kernel keeps at most four for a connection, and the proxy some batches."""
 POEM: Final = " ".join(f"verse {i}" for i in range(20))
 
 
@@ -161,10 +165,21 @@ async def test_a_stop_with_nothing_at_work_is_immediate(home: Home, number: sign
     assert "Traceback" not in home.logged()
 
 
+@pytest.fixture
+async def talker(home: Home) -> AsyncIterator[None]:
+    """A provider that says more than all buffers between it and a client hold."""
+    async with FakeUpstream() as upstream:
+        upstream.enqueue(stream_reply(*[chunk({"content": LONG_WORD})] * LONG_WORDS))
+        openai = {"api_key": "k", "base_url": upstream.base_url}
+        home.configure(providers={"openai": openai})
+        yield
+
+
+@pytest.mark.usefixtures("talker")
 async def test_a_listener_that_does_not_read_holds_no_stop_up(home: Home) -> None:
     """A client that takes nothing from its socket cannot keep a proxy alive that was told twice."""
     async with home.serving() as server, Client.of(server.url) as client:
-        assistant = await client.post("/v1/assistants", {"model": "fc:sandbox/long-100000"})
+        assistant = await client.post("/v1/assistants", {"model": "fc:openai/talker"})
         thread = await client.post("/v1/threads", {"messages": [{"role": "user", "content": "?"}]})
         with unread_stream(server, thread["id"], assistant["id"]):
             runs = f"/v1/threads/{thread['id']}/runs"

@@ -388,3 +388,26 @@ def test_events_carry_the_runs_ids_and_times() -> None:
     assert step_completed.data == msgspec.structs.replace(
         step, status="completed", completed_at=7, usage=assistants_usage(NO_USAGE)
     )
+
+
+def test_text_that_comes_together_is_told_as_one() -> None:
+    """Rows of text in one batch are one delta each; whatever else comes between them parts them."""
+    tested = assembler()
+    together: list[Delta] = [
+        TextDelta("Hel"),
+        TextDelta("lo"),
+        RefusalDelta("no"),
+        TextDelta("So"),
+        TextDelta("rry"),
+        Finish("stop"),
+    ]
+
+    found = [told(event) for event in tested.feed_all(together)]
+
+    assert found == [
+        *MESSAGE_OPENS,
+        f"message.delta msg_1 {part(0, 'Hello', is_first=True)}",
+        f"message.delta msg_1 {refused(1, 'no')}",
+        f"message.delta msg_1 {part(2, 'Sorry', is_first=True)}",
+    ]
+    assert tested.finish_reason == "stop"
