@@ -25,6 +25,9 @@ class Line:
     goal: float | None = None
     note: str = ""
     at_least: bool = False
+    by_clock: bool = False
+    """Seconds that pass, not those of CPU: others on the machine have a part in them."""
+    is_judged: bool = True
 
     @property
     def is_reached(self) -> bool:
@@ -45,6 +48,7 @@ class Line:
         if self.goal is not None:
             goal = f"{'≥' if self.at_least else '≤'} {self.goal:.4g} {self.unit}".rstrip()
             mark = "yes" if self.is_reached else "**no**"
+            mark = mark if self.is_judged else "not judged"
         measured = f"{number(self.measured)} {self.unit}".rstrip()
         return f"| {self.work} | {measured} | {goal} | {mark} | {self.note} |"
 
@@ -76,7 +80,7 @@ def bars(title: str, values: dict[str, float], unit: str) -> list[str]:
 
 def goal_bars(lines: Sequence[Line]) -> list[str]:
     """How much of each goal is used up; the mark is the goal."""
-    aimed = [line for line in lines if line.goal]
+    aimed = [line for line in lines if line.goal and line.is_judged]
     width, goal_at = max(len(line.work) for line in aimed), BAR // 2
     rows = []
     for line in aimed:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.bench.__main__ import MARKS, README
+from tests.bench.__main__ import MARKS, README, Results, report
 from tests.bench.scale import Figure, percentile
 from tests.bench.standing import installed
 from tests.bench.table import GOAL_MARK, Line, bars, goal_bars, table
@@ -47,6 +47,19 @@ def test_table_says_what_is_not_reached() -> None:
 
     assert "| cost | 3 x | ≤ 2 x | **no** |  |" in text
     assert "| only told | 12,345 µs |  |  |  |" in text
+
+
+def test_busy_machine_judges_no_time() -> None:
+    """Where others had the core, what passed by the clock is told alone; CPU is judged as ever."""
+    rows = [Line("lag", 90.0, "ms", 50.0, by_clock=True), Line("cost", 3.0, "x", 2.0)]
+
+    quiet, busy = (report(Results(rows, {"relay": 1.0}, share), 60.0) for share in (0.0, 0.5))
+
+    assert "| lag | 90 ms | ≤ 50 ms | **no** |  |" in quiet
+    assert "| lag | 90 ms | ≤ 50 ms | not judged |  |" in busy
+    assert "| cost | 3 x | ≤ 2 x | **no** |  |" in busy
+    assert "not quiet" in busy
+    assert "not quiet" not in quiet
 
 
 def test_bars_are_in_proportion() -> None:
