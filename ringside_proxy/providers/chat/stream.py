@@ -98,9 +98,8 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
             self._chunk(parse_chunk(self._provider, frame), told)
 
     def _chunk(self, chunk: dict[str, Any], deltas: list[Delta]) -> None:
-        for choice in _dicts(chunk.get("choices"))[:1]:
-            if not self._is_finished:
-                self._choice(choice, deltas)
+        if not self._is_finished and (choice := _first_choice(chunk)) is not None:
+            self._choice(choice, deltas)
         if "service_tier" in chunk:
             self._service_tier = service_tier(chunk) or self._service_tier
         reported = usage_of(chunk)
@@ -236,7 +235,7 @@ def parse_chunk(provider: str, event: Event) -> dict[str, Any]:
     # Mistral's errors stand at the top, as an object of their own.
     if chunk.get("error") or event.name == b"error" or chunk.get("object") == "error":
         raise error_from_frame(provider, chunk)
-    if error := _groq(chunk).get("error"):
+    if "x_groq" in chunk and (error := _groq(chunk).get("error")):
         raise error_from_frame(provider, {"error": error})
     return chunk
 
@@ -249,7 +248,17 @@ def _groq(chunk: dict[str, Any]) -> dict[str, Any]:
 
 def usage_of(chunk: dict[str, Any]) -> Any:
     """What a chunk says was consumed, where it says it."""
-    return chunk.get("usage") or _groq(chunk).get("usage")
+    return chunk.get("usage") or ("x_groq" in chunk and _groq(chunk).get("usage")) or None
+
+
+def _first_choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
+    choices = chunk.get("choices")
+    if not isinstance(choices, list):
+        return None
+    for choice in choices:
+        if isinstance(choice, dict):
+            return choice
+    return None
 
 
 def _dicts(value: Any) -> list[dict[str, Any]]:
