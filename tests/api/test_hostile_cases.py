@@ -1,5 +1,6 @@
 """Schemathesis on our own /openapi.json: cases that it allows and cases that it forbids."""
 
+import re
 from contextlib import suppress
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ MODES: Final = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
 PER_ROUTE: Final = max(1, CASES // (len(MODES) * len(ROUTES)))
 OF_SHAPE: Final = ("unknown_parameter", "missing_required_parameter", "invalid_type")
 """Codes of what the document could have told; other 400s depend on what there is."""
-DECIMAL: Final = "expected an integer, but got a decimal number"
+DECIMAL: Final = re.compile("expected .*an integer.*, but got a decimal number")
 """JSON Schema takes 1.0 for an integer, the API does not, and the document says so in words."""
 SKIPPED_HEADERS: Final = ("authorization", "accept-encoding", "connection", "content-length")
 LINE_BYTES_MAX: Final = 8_000
@@ -69,7 +70,7 @@ def attack(target: Target, route: Route, mode: GenerationMode) -> None:
             validator(answer_schema(route, answer.status)).validate(answer.json)
         if mode is GenerationMode.POSITIVE and answer.status == 400:
             is_of_shape = answer.error["code"] in OF_SHAPE
-            assert not is_of_shape or DECIMAL in answer.error["message"], answer.body
+            assert not is_of_shape or DECIMAL.search(answer.error["message"]), answer.body
 
     judge()
 
