@@ -128,7 +128,8 @@ def test_run_is_followed_by_hand(assistant: AssistantOf) -> None:
 
 
 def test_handler_is_given_the_text(assistant: AssistantOf) -> None:
-    assistant_id = assistant("echo")
+    # With a pause between the words: what comes together is told together.
+    assistant_id = assistant("slow-20")
 
     async def story(client: AsyncOpenAI) -> None:
         handler = Recorder()
