@@ -63,7 +63,8 @@ from ringside_proxy.settings.tls import renew, server_context
 from ringside_proxy.store import customers, files
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock, SystemClock, system_ids, system_uniform
-from ringside_proxy.telemetry import Metrics, configure_logging, fields
+from ringside_proxy.telemetry.logs import configure_logging, fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -184,7 +184,7 @@ def _config_path(args: argparse.Namespace) -> Path | None:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from ringside_proxy.telemetry import configure_logging
+    from ringside_proxy.telemetry.logs import configure_logging
 
     os.umask(UMASK)
     _allow_files()

@@ -23,7 +23,7 @@ from ringside_proxy.domain.errors import RingsideError
 from ringside_proxy.domain.outgoing import EventType
 from ringside_proxy.sandbox.models import ROWS, SandboxModel
 from ringside_proxy.settings.load import load
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 
 ROOT: Final = Path(__file__).parents[1]
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

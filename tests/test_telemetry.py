@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.telemetry import (
+from ringside_proxy.telemetry.families import LABEL_CHARS_MAX, LABEL_SETS_MAX
+from ringside_proxy.telemetry.logs import (
     LOG_FIELDS,
     LOG_TEXT_CHARS_MAX,
-    METRICS_CONTENT_TYPE,
     STACK_ERRORS_MAX,
     JSONLines,
     LogFormat,
     LogLevel,
-    Metrics,
     configure_logging,
     fields,
     redact,
     stack_text,
 )
-from ringside_proxy.telemetry.families import LABEL_CHARS_MAX, LABEL_SETS_MAX
+from ringside_proxy.telemetry.metrics import METRICS_CONTENT_TYPE, Metrics
 
 Configure = Callable[..., io.StringIO]
 

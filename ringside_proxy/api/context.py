@@ -26,7 +26,7 @@ from ringside_proxy.services.tokens import Tokens
 from ringside_proxy.services.wallet import Wallet
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.ledger import Terms
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 
 
 class Services(msgspec.Struct, frozen=True, kw_only=True):

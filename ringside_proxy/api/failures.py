@@ -8,7 +8,7 @@ from aiohttp import web
 from ringside_proxy.api.context import REQUEST_ID, services
 from ringside_proxy.api.errors import envelope, envelope_of, error_response, plain_response
 from ringside_proxy.domain.errors import ConversationLockedError, RingsideError
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ from ringside_proxy.api.idempotency import KEY_HEADER, once
 from ringside_proxy.api.routes import Route
 from ringside_proxy.domain.errors import OverloadedError
 from ringside_proxy.services.tokens import require_developer
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 from ringside_proxy.telemetry.waits import WAIT, Wait
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from ringside_proxy.store import deliveries, events, ledger_clock, webhooks
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

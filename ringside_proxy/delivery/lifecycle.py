@@ -21,7 +21,7 @@ from ringside_proxy.settings.schema import Settings
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.vault import Vault
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 
 
 class Delivery(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from ringside_proxy.domain.deliveries import Reply
 from ringside_proxy.domain.errors import AddressRefusedError
 from ringside_proxy.guarded_client import GuardedClient
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import redact
+from ringside_proxy.telemetry.logs import redact
 
 CONNECT_S_MAX: Final = 5.0
 TOTAL_S_MAX: Final = 15.0

@@ -18,7 +18,7 @@ from ringside_proxy.store import usage_upstream
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.usage_upstream import RECORDS_MAX, Batch
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

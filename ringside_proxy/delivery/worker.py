@@ -20,7 +20,8 @@ from ringside_proxy.store import delivery_claims
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.delivery_claims import Claim, Outcome, Target
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ringside_proxy.domain.idempotency import Answer, Earlier
 from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import idempotency
 from ringside_proxy.store.db import Database
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from ringside_proxy.settings.schema import Settings
 from ringside_proxy.settings.source import ConfigSource
 from ringside_proxy.settings.watch import changes as file_changes
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

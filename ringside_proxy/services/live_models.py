@@ -16,7 +16,8 @@ from ringside_proxy.domain.errors import ProviderError
 from ringside_proxy.providers.client import ProviderClient, Timeouts
 from ringside_proxy.providers.listings import LISTINGS, MODELS_MAX, ListedModel
 from ringside_proxy.services.model_routing import ActiveProvider
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

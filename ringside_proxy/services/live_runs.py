@@ -41,7 +41,8 @@ from ringside_proxy.store import runs
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 from ringside_proxy.telemetry.waits import WAIT, waited
 
 logger = logging.getLogger(__name__)

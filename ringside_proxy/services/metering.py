@@ -49,7 +49,8 @@ from ringside_proxy.store.ledger import Ask, Closing, Hold, Terms
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.usage import Consumed
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import Metrics, fields
+from ringside_proxy.telemetry.logs import fields
+from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

@@ -49,7 +49,7 @@ from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.threads import ThreadRecord
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.store.usage import cost_of_run
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

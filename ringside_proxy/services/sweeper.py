@@ -11,7 +11,7 @@ from ringside_proxy.services.runs import SWEPT_EVERY_S, Runs
 from ringside_proxy.store import paging, provider_states, threads
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

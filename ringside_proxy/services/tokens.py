@@ -28,7 +28,7 @@ from ringside_proxy.store.db import Database
 from ringside_proxy.store.tokens import TokenRecord
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from ringside_proxy.domain.errors import UnavailableError
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
-from ringside_proxy.telemetry import fields
+from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from ringside_proxy.settings.outgoing import (
     WebhookSettings,
 )
 from ringside_proxy.settings.values import Secret
-from ringside_proxy.telemetry import JSONLines, TextLines
+from ringside_proxy.telemetry.logs import JSONLines, TextLines
 from tests.api.rig import (
     CLIENT_A,
     CLIENT_B,

@@ -15,7 +15,7 @@ from ringside_proxy.store.db import Database
 from ringside_proxy.store.vault import Vault
 from ringside_proxy.store.webhooks import WebhookRecord
 from ringside_proxy.system import system_ids
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 from tests.fakes import FakeClock
 
 NEXT: Final = "SELECT min(next_ms) FROM deliveries WHERE state = 'pending' AND next_ms > ?"

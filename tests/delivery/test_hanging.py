@@ -24,7 +24,7 @@ from ringside_proxy.store import deliveries, events, webhooks
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.vault import Vault
 from ringside_proxy.system import SystemClock, system_ids, system_uniform
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 from tests.delivery.rig import KEY, secret
 from tests.faults.sizes import size
 

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 
 import ringside_proxy
-from ringside_proxy.telemetry import SECRET
+from ringside_proxy.telemetry.logs import SECRET
 from tests.test_packaging import PROJECT, ROOT, instructions, last_stage, pins
 
 IMAGE_BYTES_MAX: Final = 60 * 10**6

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 
 ROOT: Final = Path(__file__).parents[2]
 MONITORING: Final = ROOT / "deploy/monitoring"

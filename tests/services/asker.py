@@ -31,7 +31,7 @@ from ringside_proxy.settings.schema import Settings
 from ringside_proxy.store import ledger
 from ringside_proxy.store.db import Database
 from ringside_proxy.system import SystemClock, system_ids
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 from tests.fakes import FakeUpstream
 from tests.services.rig import Json
 

@@ -12,7 +12,7 @@ from ringside_proxy.settings.load import load
 from ringside_proxy.settings.schema import Settings
 from ringside_proxy.settings.source import ConfigSource
 from ringside_proxy.system import SystemClock
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 
 OPEN_TO_ALL = "server: {host: 0.0.0.0}\nauth: {tokens: [{name: a, token: of-our-own}]}\n"
 """Served beyond loopback, behind a token."""

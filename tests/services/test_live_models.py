@@ -8,7 +8,7 @@ from ringside_proxy.providers.registry import PROVIDERS
 from ringside_proxy.providers.types import Credentials
 from ringside_proxy.services.live_models import ASK_AGAIN_S, PAGES_MAX, LiveModels
 from ringside_proxy.services.model_routing import ActiveProvider
-from ringside_proxy.telemetry import Metrics
+from ringside_proxy.telemetry.metrics import Metrics
 from tests.fakes import FakeClock, FakeUpstream, Scripted, error_reply, json_reply
 
 KEY = "k-listing"
