@@ -37,6 +37,7 @@ from ringside_proxy.services.answer_plan import Plan, again, plan
 from ringside_proxy.services.call_order import CallOrder
 from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.images import Images, with_images
+from ringside_proxy.services.joined_text import joined_text
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
@@ -63,6 +64,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     meter: Meter
     request_id: str | None
     on_request: OnRequest
+    joins_text: bool
 
 
 class Answers:
@@ -114,6 +116,7 @@ class Answers:
         request_id: str | None = None,
         on_request: OnRequest = lambda http_request: None,
         is_streamed: bool = False,
+        joins_text: bool = False,
     ) -> Batches:
         """The answer, batch by batch; usage is the sum over everything that was asked.
 
@@ -125,8 +128,15 @@ class Answers:
         the usage has been told.
 
         `meter` counts every attempt by itself; `on_request` is shown every request as it goes out.
+        With `joins_text` pieces of text that come together are one.
         """
-        call = _Call(route=route, meter=meter, request_id=request_id, on_request=on_request)
+        call = _Call(
+            route=route,
+            meter=meter,
+            request_id=request_id,
+            on_request=on_request,
+            joins_text=joins_text,
+        )
         if not planned.has_checks:
             answer = self._stream(call, planned.request)
         elif is_streamed and route.rules.tells_at_once and not planned.must_call:
@@ -262,7 +272,8 @@ class Answers:
                 request_id=call.request_id,
                 before_retry=call.meter.again,
             ) as batches:
-                async for batch in batches:
+                async for told in batches:
+                    batch = joined_text(told) if call.joins_text else told
                     count.take(batch)
                     yield [self._with_own_id(delta) for delta in batch]
         except ProviderError as error:

@@ -42,6 +42,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
+from ringside_proxy.services.joined_text import joined_text
 from ringside_proxy.store.runs import RunRecord
 
 
@@ -165,16 +166,9 @@ class RunAssembler:
     def feed_all(self, deltas: list[Delta]) -> list[StreamEvent]:
         """The events that deltas cause which came together: text that follows on text is told as one."""
         events: list[StreamEvent] = []
-        texts: list[str] = []
-        for delta in deltas:
-            if isinstance(delta, TextDelta):
-                texts.append(delta.text)
-                continue
-            if texts:
-                events += self._say("text", "".join(texts))
-                texts.clear()
+        for delta in joined_text(deltas):
             events += self.feed(delta)
-        return events + self._say("text", "".join(texts))
+        return events
 
     def feed(self, delta: Delta) -> list[StreamEvent]:
         """The events that `delta` causes."""

@@ -110,7 +110,9 @@ class RunExecutor:
         assembler = call.assembler
         planned = await self._answers.plan(call.route, built.request)
         saved_at_s = self._clock.monotonic_s()
-        answer = self._answers.deltas(call.route, planned, call.meter, is_streamed=is_streamed)
+        answer = self._answers.deltas(
+            call.route, planned, call.meter, is_streamed=is_streamed, joins_text=True
+        )
         async with aclosing(answer) as batches:
             async for deltas in batches:
                 call.is_answering = True
