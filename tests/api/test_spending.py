@@ -61,7 +61,7 @@ def period(ringside: Ringside, customer: str = POOR) -> tuple[int, int]:
 
 async def nothing_is_held(ringside: Ringside) -> None:
     """Once every call at work has been booked."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while rows(ringside.home, "holds"):  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
 

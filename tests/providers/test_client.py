@@ -285,7 +285,7 @@ async def test_nothing_is_waited_for_after_done(caller, upstream):
 
     assert await caller.deltas() == [TextDelta("Hi"), Finish("stop")]
     assert caller.outcomes == ["ok"]
-    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=5)
+    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=30)
 
 
 @pytest.mark.parametrize("words", [0, 1])
@@ -301,7 +301,7 @@ async def test_cancelled_call_closes_the_connection(caller, upstream, words):
 
     with pytest.raises(asyncio.CancelledError):
         await call
-    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=5)
+    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=30)
     assert caller.outcomes == ["cancelled"]
 
 
@@ -313,7 +313,7 @@ async def test_left_stream_closes_the_connection(caller, upstream):
     async with caller.stream() as batches:
         await anext(batches)
 
-    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=5)
+    await asyncio.wait_for(upstream.requests[0].gone.wait(), timeout=30)
     assert caller.outcomes == ["cancelled"]
 
 
@@ -335,7 +335,7 @@ async def test_cancelled_calls_leak_nothing(caller, upstream):
     await asyncio.gather(*calls, return_exceptions=True)
 
     for request in upstream.requests:
-        await asyncio.wait_for(request.gone.wait(), timeout=5)
+        await asyncio.wait_for(request.gone.wait(), timeout=30)
     upstream.enqueue(text_reply("Hello there"))
     assert await caller.deltas() == HELLO
     assert upstream.open_connections == 1

@@ -18,7 +18,7 @@ def other(target):
 
 async def closed(upstream):
     """Wait until the provider has no connection left."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while True:
             if not upstream.open_connections:
                 return

@@ -9,10 +9,11 @@ import pytest
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import RunStateError
 from ringside_proxy.services.live_runs import StopReason
+from ringside_proxy.services.run_transactions import save
 from ringside_proxy.services.runs import RunParams
 from tests.fakes import FakeUpstream, Gate, chunk, frame, stream_reply, text_reply, tool_reply
 from tests.services.rig import WEATHER, Rig, names, text_of
-from tests.store.writing import held
+from tests.store.writing import held, until_queued
 
 APP = Caller(token_id="cfg", name="app")
 CALL = {"index": 0, "id": "call_aaaaaaaa", "function": {"name": "weather", "arguments": '{"ci'}}
@@ -66,7 +67,7 @@ async def test_cancel_of_a_streamed_run_at_work(
     stored = (await rig.messages(thread))[1:]
     assert [(text_of(each), each["status"]) for each in stored] == moment.messages
     assert [step["status"] for step in await rig.steps(run)] == moment.step_statuses
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.requests[0].gone.wait()
     await rig.require_free(thread)
 
@@ -90,7 +91,7 @@ async def test_cancel_of_a_run_at_work_that_nobody_streams(
     assert ended["cancelled_at"] is not None
     left = [*await rig.messages(thread), *await rig.steps(run)]
     assert "in_progress" not in [each["status"] for each in left]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.requests[0].gone.wait()
     await rig.require_free(thread)
 
@@ -250,7 +251,7 @@ async def test_run_that_waits_for_outputs_does_not_wait_for_its_reader(
     run = {"id": first.run.id, "thread_id": thread}
     batches = first.live.channel.batches(5)
     await anext(batches)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while (found := await rig.get(f"/threads/{thread}/runs/{run['id']}"))["status"] != (
             "requires_action"
         ):
@@ -307,9 +308,7 @@ async def test_run_that_is_stopped_while_it_stores_tells_what_it_stored(
         await gate.reached.wait()
         async with held(db):
             gate.release()
-            async with asyncio.timeout(5):
-                while db.queue_depth == 0:  # noqa: ASYNC110 - the queue has no event to wait for
-                    await asyncio.sleep(0)
+            await until_queued(db, save)
             live = rig.live(run["id"])
             assert live is not None
             live.stop(StopReason.SHUTDOWN)

@@ -39,7 +39,7 @@ async def test_run_at_work_expires(rig: Rig, upstream: FakeUpstream) -> None:
 
     assert (ended["status"], ended["expires_at"]) == ("expired", None)
     assert (ended["last_error"], ended["failed_at"]) == (None, None)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await upstream.requests[0].gone.wait()
     await rig.require_free(thread)
 

@@ -26,7 +26,7 @@ from tests.services.rig import TOKEN, WEATHER, Reading, Rig, names, rigged, text
 
 APP = Caller(token_id="cfg", name="app")
 CALL = {"index": 0, "id": "call_aaaaaaaa", "function": {"name": "weather", "arguments": '{"ci'}}
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 @dataclass

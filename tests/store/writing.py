@@ -4,14 +4,16 @@ import asyncio
 import resource
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 
-WAIT_S_MAX = 10.0
+WAIT_S_MAX = 30.0
 
 INSERT = "INSERT INTO store_meta (key, value) VALUES (?, '')"
 KEYS = "SELECT key FROM store_meta WHERE key <> 'open'"
@@ -68,6 +70,19 @@ async def queued(db: Database, count: int) -> None:
     """Lets the tasks made so far ask for their writes, which wait behind a held writer."""
     await asyncio.sleep(0)
     assert db.queue_depth == count
+
+
+async def until_queued(db: Database, fn: Callable[..., Any]) -> None:
+    """Waits until a write of `fn` waits behind a held writer; others may wait there, too."""
+    async with asyncio.timeout(WAIT_S_MAX):
+        while fn not in _waiting(db):  # noqa: ASYNC110 - the queue has no event to wait for
+            await asyncio.sleep(0)
+
+
+def _waiting(db: Database) -> list[Callable[..., Any]]:
+    return [
+        item.call.args[0] if isinstance(item.call, partial) else item.call for item in db._waiting
+    ]
 
 
 @contextmanager
