@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
@@ -59,7 +60,7 @@ REPORTED: Final = "provider"
 
 ORPHANS_AT_ONCE: Final = 500
 STALE_MS: Final = 15 * 60 * 1000
-"""No call is out for longer than its time limits: a hold this old was forgotten."""
+"""A hold this old was forgotten, unless its call is still at work: a stream has no time limit."""
 
 
 class Ledger:
@@ -82,6 +83,8 @@ class Ledger:
         self.boot = boot
         self.clock_jumped = False
         """The clock is far ahead of everything stored: no budget is opened by it."""
+        self.at_work: WeakValueDictionary[str, Meter] = WeakValueDictionary()
+        """Who will end a hold, as long as somebody will: a wall clock cannot tell, it may be set."""
 
     def meter(
         self,
@@ -119,9 +122,12 @@ class Ledger:
         )
         if since_ms is None or now_ms - since_ms < STALE_MS:
             return
-        stale = await self.db.read(ledger.stale, now_ms - STALE_MS, ORPHANS_AT_ONCE)
-        logger.error("holds were forgotten", extra=fields(count=len(stale)))
-        await self._end(snapshot, stale)
+        limit = ORPHANS_AT_ONCE + len(self.at_work)
+        stale = await self.db.read(ledger.stale, now_ms - STALE_MS, limit)
+        forgotten = [hold for hold in stale if hold.id not in self.at_work]
+        if forgotten:
+            logger.error("holds were forgotten", extra=fields(count=len(forgotten)))
+            await self._end(snapshot, forgotten)
 
     async def _see_clock(self, *, is_trusted: bool = False) -> None:
         is_believed = await self.db.write(ledger_clock.see, is_trusted=is_trusted)
@@ -348,6 +354,7 @@ class Meter:
 
     async def _hold_for(self, ask: Ask) -> Hold:
         self._ask = ask
+        self._books.at_work[ask.hold_id] = self
         before = self.closing()
         (apply, on_stored), self._opening = self._opening, NOTHING
         reserved = self._books.db.submit(_reserve, ask, self.terms, before, self._once, apply)
