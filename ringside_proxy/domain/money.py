@@ -50,6 +50,11 @@ def markup(nano_usd: int, ppm: int) -> int:
     return -(-nano_usd * ppm // PPM)
 
 
+def reaches(spent_nano: int, share: float, of_nano: int) -> bool:
+    """Whether so much is a share of an amount at least: of the one that the number is written as."""
+    return spent_nano >= of_nano * Decimal(repr(share))
+
+
 def before_markup(nano_usd: int, ppm: int) -> int:
     """The largest provider's cost that is at most `nano_usd` with its markup."""
     return nano_usd * PPM // (PPM + ppm)

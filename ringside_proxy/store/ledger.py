@@ -29,7 +29,7 @@ from ringside_proxy.domain.ledger import (
     Call,
     day_of,
 )
-from ringside_proxy.domain.money import before_markup, markup, usd, usd_text
+from ringside_proxy.domain.money import before_markup, markup, reaches, usd, usd_text
 from ringside_proxy.domain.outgoing import BudgetEventData
 from ringside_proxy.domain.pricing import Price
 from ringside_proxy.settings.money import BudgetSettings, WalletSettings
@@ -456,7 +456,7 @@ def _warn(
     if not cap.monthly_nano:
         return
     for threshold in terms.budgets.warn_at:
-        if so_far.settled_nano >= cap.monthly_nano * threshold:
+        if reaches(so_far.settled_nano, threshold, cap.monthly_nano):
             events.emit(
                 tx,
                 "customer.budget_warning",

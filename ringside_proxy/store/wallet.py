@@ -78,12 +78,16 @@ def release(tx: Tx, nano: int) -> None:
 
 
 def charge(tx: Tx, nano: int, usage_id: str, terms: WalletSettings) -> None:
-    """Take the price of a call. Emits `wallet.low` once per crossing of the threshold."""
+    """Take the price of a call. Emits `wallet.low` once per crossing of the threshold.
+
+    The threshold may have been lowered since the last crossing: then this may be another one.
+    """
     if not nano:
         return
     balance = _add(tx, -nano)
     tx.run(NOTE, tx.new_id("chg"), "charge", -nano, balance, None, usage_id, tx.now_ms)
-    if balance < terms.low_balance_nano_usd and tx.run(MARK_LOW):
+    low = terms.low_balance_nano_usd
+    if balance < low and (tx.run(MARK_LOW) or balance + nano >= low):
         events.emit(tx, "wallet.low", wire_object(get(tx), terms))
 
 

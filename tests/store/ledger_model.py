@@ -2,6 +2,7 @@
 
 import datetime
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 JUMP_MS = 35 * 24 * 3600 * 1000
 WORTH_TOKENS = 256
@@ -287,7 +288,8 @@ class Ledger:
             self._book(held, tokens_in, tokens_out, cost)
         if held.uses_wallet and cost:
             self._move("charge", -cost)
-            if self.balance < held.terms.low and not self.is_low:
+            is_crossed = self.balance < held.terms.low <= self.balance + cost
+            if is_crossed or (self.balance < held.terms.low and not self.is_low):
                 self.is_low = True
                 self.tell("wallet.low", "wallet")
         return True
@@ -301,7 +303,7 @@ class Ledger:
         period.tokens_out += tokens_out
         cap = self.cap(customer, held.terms) if customer in self.customers else None
         for threshold in held.terms.warn_at if cap else ():
-            if period.settled >= (cap or 0) * threshold:
+            if period.settled >= (cap or 0) * Fraction(repr(threshold)):
                 self.tell("customer.budget_warning", customer, month, threshold)
 
     # -- wallet

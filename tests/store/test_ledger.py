@@ -248,6 +248,16 @@ def test_warning_is_given_once_per_threshold_and_period(store):
     }
 
 
+def test_warning_is_given_at_the_very_share(store):
+    """7 % of 3 USD are 0.21 USD, which the product of the floats is a little more than."""
+    terms = capped(3 * USD, warn_at=(0.07,))
+    hold = store.write(ledger.reserve, ask(store), terms)
+
+    store.write(ledger.settle, hold.id, consumed(21_000), terms)
+
+    assert said(store) == ["customer.created", "customer.budget_warning"]
+
+
 def test_usage_row_says_whose_call_it_was(store):
     """Run, thread, token, model asked for and model that answered; its id is the hold's."""
     hold = store.write(ledger.reserve, ask(store, run_id="run_1", thread_id="thread_1"), Terms())
@@ -309,6 +319,19 @@ def test_wallet_low_is_rearmed_by_a_top_up(store):
         store.write(ledger.settle, hold.id, consumed(900), terms)
 
     assert said(store) == ["wallet.low", "wallet.low"]
+
+
+def test_wallet_low_is_said_of_a_lowered_threshold_too(store):
+    """The balance is above the new one, and falls below it: that is another crossing."""
+    thresholds = [500 * OUT, 500 * OUT, 300 * OUT, 300 * OUT, 300 * OUT]
+    store.write(wallet.top_up, 1000 * OUT, None, WalletSettings())
+    for low, tokens in zip(thresholds, (510, 10, 10, 200, 10), strict=True):
+        terms = Terms(wallet=WalletSettings(enabled=True, low_balance_nano_usd=low))
+        hold = store.write(ledger.reserve, ask(store, customer=None, wanted=200, least=1), terms)
+        store.write(ledger.settle, hold.id, consumed(tokens), terms)
+
+    low = [msgspec.json.decode(event.data) for event in store.write(events.after, 0, 10)]
+    assert [each["balance_usd"] for each in low] == [0.0049, 0.0027]
 
 
 def test_new_month_is_a_new_budget(store):
