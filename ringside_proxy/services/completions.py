@@ -156,7 +156,7 @@ class Completions:
         route, meter = call.route, call.meter
         provider = route.provider
         request = EmbeddingsRequest(
-            model=route.ref.model, input=call.input, params=route.params | call.params
+            model=route.ref.model, input=call.input, params=route.with_own(call.params)
         )
         parts: list[Embeddings] = []
         try:
@@ -217,7 +217,7 @@ class Completions:
                 for message in messages
             ]
         request = CompletionRequest(
-            model=call.route.ref.model, messages=messages, params=call.route.params | call.params
+            model=call.route.ref.model, messages=messages, params=call.route.with_own(call.params)
         )
         return await self._answers.plan(call.route, request)
 

@@ -11,6 +11,7 @@ from ringside_proxy.domain.errors import ProviderNotConfiguredError
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Model
+from ringside_proxy.providers.chat.params import EFFORT_PARAMS, LIMIT_PARAMS
 from ringside_proxy.providers.client import Target, Timeouts
 from ringside_proxy.providers.registry import provider_named
 from ringside_proxy.providers.retries import Uniform
@@ -20,6 +21,8 @@ OUTPUT_TOKENS_RESERVED: Final = 4096
 """Kept free in a context window for the answer when nobody has said how long it may be."""
 REASONING_FIRST_BYTE_S: Final = 120.0
 """What the default of 60 s becomes for a reasoning model."""
+SAME_MATTER: Final = (LIMIT_PARAMS, EFFORT_PARAMS)
+"""Parameters that say the same under several names: one of a request's own stands for all."""
 ROUTES_KEPT_MAX: Final = 1024
 """Names whose routes are at hand; callers choose names, so there is no end of them."""
 
@@ -53,6 +56,14 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     rules: AnswerRules = AnswerRules()
     fallback_on: frozenset[str] = frozenset()
     next: "Route | None" = None
+
+    def with_own(self, own: dict[str, Any]) -> dict[str, Any]:
+        """A request's parameters: its own, and the slot's for what it leaves open."""
+        if not self.params:
+            return own
+        names = {name for name, value in own.items() if value is not None}
+        said = {name for same in SAME_MATTER if names.intersection(same) for name in same}
+        return {name: value for name, value in self.params.items() if name not in said} | own
 
     def prompt_tokens_max(self, output_tokens: int | None) -> int | None:
         """How long a prompt may be so that the answer fits the window; None if that is unknown."""

@@ -193,7 +193,7 @@ def _params(
             given["tool_choice"] = settings.tool_choice
         if not settings.parallel_tool_calls:
             given["parallel_tool_calls"] = False
-    return route.params | {name: value for name, value in given.items() if value is not None}
+    return route.with_own({name: value for name, value in given.items() if value is not None})
 
 
 def _response_format(response_format: Any) -> Any:

@@ -599,6 +599,28 @@ async def test_the_slot_s_parameters_go_to_whoever_is_asked(tmp_path: Path) -> N
     assert [body["model"] for body in sent] == ["gpt-4o", "llama-3.3-70b-versatile"]
 
 
+@pytest.mark.parametrize(
+    ("of_slot", "own"),
+    [
+        ({"max_completion_tokens": 50}, {"max_tokens": 3}),
+        ({"max_tokens": 50}, {"max_completion_tokens": 3}),
+        ({"thinking_budget": 9000}, {"reasoning_effort": "low"}),
+    ],
+)
+async def test_a_request_s_own_parameter_wins_under_any_of_its_names(
+    tmp_path: Path, of_slot: dict[str, Any], own: dict[str, Any]
+) -> None:
+    """What goes out is what would without the slot's."""
+    reasoner = "fc:openai/o3-mini"
+    async with pair(tmp_path, slot=SlotSettings(model=reasoner, params=of_slot)) as two:
+        two.first.enqueue(text_reply("Hello"), text_reply("Hello"))
+        await whole(two, **own)
+        await whole(two, **own, model=reasoner)
+
+    with_slot, without = [request.body for request in two.first.requests]
+    assert with_slot == without
+
+
 async def test_a_client_that_leaves_while_the_next_is_asked_leaves_nothing(two: Pair) -> None:
     """The second call is ended, and nothing stays held."""
     gate = Gate()
