@@ -472,7 +472,20 @@ def test_two_proxies_in_one_process_count_apart() -> None:
     one.run_finished("failed")
 
     assert sample(one, "runs_total", status="failed") == 1
-    assert "ringside_runs_total{" not in other.render().decode()
+    assert sample(other, "runs_total", status="failed") == 0
+
+
+def test_what_is_counted_by_a_closed_set_begins_at_zero() -> None:
+    """Else the first delivery that is given up, or run that fails, is no increase for an alert."""
+    told = samples(Metrics("1"))
+
+    for name, label, values in (
+        ("webhook_deliveries", "outcome", {"delivered", "retry", "dead", "failed", "abandoned"}),
+        ("runs", "status", {"completed", "failed", "cancelled", "expired", "incomplete"}),
+    ):
+        counted = {frozenset({(label, value)}): 0 for value in values}
+        family = f"ringside_{name}_total"
+        assert {labels: told[n, labels] for n, labels in told if n == family} == counted
 
 
 def test_every_metric_is_ours_by_name() -> None:

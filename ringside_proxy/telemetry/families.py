@@ -1,7 +1,7 @@
 """Metrics with labels; counters and histograms that cost the event loop next to nothing."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -145,6 +145,13 @@ class Family(Generic[M]):
         """The child for these label values, in the order of the metric's labels."""
         child = self._children.get(values)
         return child if child is not None else self._bind(values)
+
+    def begin_at_zero(self, values: Iterable[str]) -> None:
+        """Show these values of the only label from the start: what was never shown as 0 is no
+        increase for Prometheus when it first happens.
+        """
+        for value in values:
+            self.of(value)
 
     def _bind(self, values: tuple[str, ...]) -> M:
         kept = [value[:LABEL_CHARS_MAX] for value in values]

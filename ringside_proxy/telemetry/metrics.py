@@ -1,7 +1,7 @@
 """Every metric, declared once. None has a label that a caller can make up at will."""
 
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from prometheus_client import (
     CollectorRegistry,
@@ -12,6 +12,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from ringside_proxy.domain.runs import TERMINAL
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.telemetry.families import OTHER, Counter, Family, Histogram
 
@@ -19,6 +20,8 @@ METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 NAMESPACE: Final = "ringside"
 
 Operation = Literal["chat", "embeddings"]
+Attempted = Literal["delivered", "retry", "dead", "failed"]
+WEBHOOK_OUTCOMES: Final = (*get_args(Attempted), "abandoned")
 HTTP_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 REQUEST_BUCKETS_S: Final = (
@@ -117,7 +120,7 @@ class Metrics:
         """An attempt at a model call was booked."""
         self._costs.of(provider, model).inc(cost_nano_usd)
 
-    def webhook_attempted(self, outcome: Literal["delivered", "retry", "dead", "failed"]) -> None:
+    def webhook_attempted(self, outcome: Attempted) -> None:
         """An attempt at a webhook ended; `failed`: a repeated one, it had been delivered before."""
         self._webhooks.of(outcome).inc()
 
@@ -161,6 +164,7 @@ class Metrics:
         )
         self._errors = Family(counter("errors_total", "Errors answered", ("code",)), open_index=0)
         self._runs = Family(counter("runs_total", "Runs finished", ("status",)), open_index=0)
+        self._runs.begin_at_zero(sorted(TERMINAL))
         self.run_lock_conflicts_total = counter(
             "run_lock_conflicts_total", "Runs refused because their thread had an active one"
         )
@@ -284,6 +288,7 @@ class Metrics:
             ),
             open_index=0,
         )
+        self._webhooks.begin_at_zero(WEBHOOK_OUTCOMES)
         self.webhook_backlog = gauge("webhook_backlog", "Deliveries that are not over")
         self.webhook_oldest_seconds = gauge(
             "webhook_oldest_seconds", "Age of the oldest delivery that is not over"
