@@ -293,12 +293,15 @@ class ProviderError(RingsideError):
         code: str | None = None,
         retry_after_s: float | None = None,
         is_retryable: bool | None = None,
+        was_sent: bool = True,
     ) -> None:
         super().__init__(message, param=param, code=code, retry_after_s=retry_after_s)
         self.provider = provider
         self.is_retryable = self.is_retryable_default if is_retryable is None else is_retryable
         self.may_be_billed = False
         """The provider was at work on the call when it failed: it may ask money for it."""
+        self.was_sent = was_sent
+        """Whether anything of the call had gone to the provider."""
 
 
 class ProviderRateLimitedError(ProviderError):

@@ -1,12 +1,14 @@
 """A request that came with an Idempotency-Key: one table says how it moves.
 
     new ─► running ─► acting ─► done
-     ▲        │  └───────────────▲
+     ▲        │▲ └───────┼───────▲
+     │        │└─────────┘ recalled
      └────────┘ refused, or lost before it did anything
 
 It is `acting` from the moment it has changed something that a second one would change again: it has
-made an object, or its call went to a provider. From then on it is never forgotten before its time,
-whatever comes of it. Everything else here is derived from the table.
+made an object, or its call goes to a provider. From then on it is never forgotten before its time,
+whatever comes of it; unless the call is recalled, because no provider could be reached with it.
+Everything else here is derived from the table.
 """
 
 import hashlib
@@ -41,12 +43,13 @@ class KeyState(StrEnum):
 class KeyEvent(StrEnum):
     """What can happen to it.
 
-    `answer` is a success and `refuse` an error that it came to; `lose` says that nobody will
-    answer it any more; `forget` comes after 24 hours.
+    `recall` takes back that its call goes out; `answer` is a success and `refuse` an error that it
+    came to; `lose` says that nobody will answer it any more; `forget` comes after 24 hours.
     """
 
     BEGIN = "begin"
     ACT = "act"
+    RECALL = "recall"
     ANSWER = "answer"
     REFUSE = "refuse"
     LOSE = "lose"
@@ -58,7 +61,13 @@ S, E = KeyState, KeyEvent
 KEY_TRANSITIONS: Final[dict[KeyState, dict[KeyEvent, KeyState]]] = {
     S.NEW: {E.BEGIN: S.RUNNING},
     S.RUNNING: {E.ACT: S.ACTING, E.ANSWER: S.DONE, E.REFUSE: S.NEW, E.LOSE: S.NEW},
-    S.ACTING: {E.ACT: S.ACTING, E.ANSWER: S.DONE, E.REFUSE: S.DONE, E.LOSE: S.DONE},
+    S.ACTING: {
+        E.ACT: S.ACTING,
+        E.RECALL: S.RUNNING,
+        E.ANSWER: S.DONE,
+        E.REFUSE: S.DONE,
+        E.LOSE: S.DONE,
+    },
     S.DONE: {E.FORGET: S.NEW},
 }
 

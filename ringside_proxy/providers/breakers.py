@@ -211,6 +211,7 @@ class Breaker:
             provider=self._key.provider,
             retry_after_s=wait_s,
             is_retryable=False,
+            was_sent=False,
         )
 
     def _cooling(self, wait_s: float) -> ProviderRateLimitedError:
@@ -219,6 +220,7 @@ class Breaker:
             f"{ceil(wait_s)} s, or use another model.",
             provider=self._key.provider,
             retry_after_s=wait_s,
+            was_sent=False,
         )
 
 

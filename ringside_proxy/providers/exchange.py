@@ -88,24 +88,33 @@ class Failure(msgspec.Struct, frozen=True):
     text: str
     is_retryable: bool
     may_be_billed: bool = False
+    was_sent: bool = True
 
 
 NOT_A_URL: Final = Failure(
-    ProviderUnavailableError, "has a `base_url` that is not an HTTP URL", False
+    ProviderUnavailableError,
+    "has a `base_url` that is not an HTTP URL",
+    is_retryable=False,
+    was_sent=False,
 )
 
 TRANSPORT_ERRORS: Final = (aiohttp.ClientError, OSError)
 
 FAILURES: Final[dict[type[BaseException], Failure]] = {
     aiohttp.ConnectionTimeoutError: Failure(
-        ProviderTimeoutError, "did not accept a connection in time", True
+        ProviderTimeoutError, "did not accept a connection in time", True, was_sent=False
     ),
     # The provider may be at work on the call: a second one would be paid twice.
     TimeoutError: Failure(ProviderTimeoutError, "took too long to answer", False, True),
     aiohttp.ClientConnectorCertificateError: Failure(
-        ProviderUnavailableError, "has a certificate that cannot be verified", False
+        ProviderUnavailableError,
+        "has a certificate that cannot be verified",
+        is_retryable=False,
+        was_sent=False,
     ),
-    aiohttp.ClientConnectorError: Failure(ProviderUnavailableError, "cannot be reached", True),
+    aiohttp.ClientConnectorError: Failure(
+        ProviderUnavailableError, "cannot be reached", True, was_sent=False
+    ),
     aiohttp.ClientConnectionError: Failure(
         ProviderUnavailableError, "closed the connection without an answer", True
     ),
@@ -123,7 +132,10 @@ def translated(provider: str, error: BaseException) -> ProviderError:
     """The ProviderError that a transport error stands for."""
     failure = next(FAILURES[cls] for cls in type(error).__mro__ if cls in FAILURES)
     known = failure.error(
-        f"{provider} {failure.text}.", provider=provider, is_retryable=failure.is_retryable
+        f"{provider} {failure.text}.",
+        provider=provider,
+        is_retryable=failure.is_retryable,
+        was_sent=failure.was_sent,
     )
     known.may_be_billed = failure.may_be_billed
     return known
@@ -139,6 +151,8 @@ class Attempt:
         self.request = request
         self.again = request
         """What to send if this attempt fails."""
+        self.is_followed = False
+        """The provider has taken up the call; what comes is the request for its answer."""
         self.outcome = "cancelled"
         self.first_byte_s: float | None = None
         self._clock = clock
@@ -159,6 +173,7 @@ class Attempt:
             self._fail(error)
         elif isinstance(error, TRANSPORT_ERRORS):
             failure = translated(self.target.provider, error)
+            failure.was_sent = failure.was_sent or self.is_followed
             self._fail(failure)
             raise failure from error
 
@@ -286,6 +301,7 @@ class Exchange(Generic[T]):
         if len(body) > FIRST_ANSWER_BYTES_MAX:
             raise too_large(self._attempt.target.provider, FIRST_ANSWER_BYTES_MAX)
         self._attempt.request = self._attempt.again = follow(body)
+        self._attempt.is_followed = True
 
     async def _send(self) -> Answer:
         """The answer's head; `first_byte_s` counts from the moment there is a connection."""

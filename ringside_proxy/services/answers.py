@@ -278,6 +278,7 @@ class Answers:
                     yield [self._with_own_id(delta) for delta in batch]
         except ProviderError as error:
             count.note(error)
+            call.meter.saw(error)
             raise
         finally:
             used = count.used()

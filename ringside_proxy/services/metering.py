@@ -173,6 +173,7 @@ class Meter:
         self._call = call
         self._attempt = call.attempt
         self._once = once
+        self._was_sent = False
         self._ask: Ask | None = None
         self._hold: Hold | None = None
         self._closing: Closing | None = None
@@ -253,6 +254,7 @@ class Meter:
 
         Raises `error` itself if what the failed one may have consumed left too little.
         """
+        self.saw(error)
         hold, ask = self._hold, self._ask
         if hold is None or ask is None or not error.may_be_billed:
             return
@@ -283,6 +285,7 @@ class Meter:
             return
         consumed = None
         if usage != NO_USAGE:
+            self._was_sent = True
             tier = service_tier or self._call.service_tier
             consumed = _consumed(self._price, self._call.provider, usage, raw, tier, self.terms)
             self._count(hold, consumed)
@@ -290,8 +293,13 @@ class Meter:
         if self.remaining_nano is not None:
             self.remaining_nano += hold.amount_nano - (consumed.cost_nano if consumed else 0)
 
+    def saw(self, error: ProviderError) -> None:
+        """An attempt failed. Unless nothing of it went out, the call has gone to a provider."""
+        self._was_sent = self._was_sent or error.was_sent
+
     def failed(self, error: ProviderError) -> None:
         """The attempt that is out failed before it said anything."""
+        self.saw(error)
         self.note(self.estimate() if error.may_be_billed else NO_USAGE)
 
     def estimate(self, output_tokens: int = 0) -> TokenUsage:
@@ -317,8 +325,9 @@ class Meter:
         closing = self.closing()
         if closing is None:
             return
+        recalled = None if self._was_sent else self._once
         try:
-            await self._books.db.submit(ledger.close, closing, self.terms)
+            await self._books.db.submit(_close, closing, self.terms, recalled)
         except UnavailableError:
             await self._books.shield.finish(self._written(closing))
         except asyncio.CancelledError:
@@ -438,6 +447,12 @@ def _reserve(
     return held, opened
 
 
+def _close(tx: Tx, closing: Closing, terms: Terms, recalled: bytes | None) -> None:
+    ledger.close(tx, closing, terms)
+    if recalled is not None:
+        idempotency.recalled(tx, recalled)
+
+
 def _consumed(
     price: Price | None,
     provider: str,
@@ -449,7 +464,11 @@ def _consumed(
     """What an attempt cost: by the owner's price, else by the provider's own word, else as listed."""
     cost, source = None, None
     if price is not None:
-        cost, source = _price_of(price, usage, service_tier), price.source
+        written_1h = usage.cache_write_1h_input_tokens
+        cost = price.cost_nano_usd(
+            usage, service_tier=service_tier, cache_write_1h_tokens=written_1h
+        )
+        source = price.source
     if source != CONFIG and raw is not None:
         reported = reported_cost_nano_usd(provider, raw)
         cost, source = (cost, source) if reported is None else (reported, REPORTED)
@@ -460,14 +479,6 @@ def _consumed(
         price_source=source,
         service_tier=service_tier,
         raw=raw,
-    )
-
-
-def _price_of(price: Price, usage: TokenUsage, service_tier: str | None) -> int:
-    return price.cost_nano_usd(
-        usage,
-        service_tier=service_tier,
-        cache_write_1h_tokens=usage.cache_write_1h_input_tokens,
     )
 
 

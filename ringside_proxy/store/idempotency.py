@@ -30,6 +30,8 @@ ACT: Final = (
     "UPDATE idempotency_keys SET dispatched = max(dispatched, ?), resource = coalesce(?, resource) "
     "WHERE scope = ?"
 )
+RECALL: Final = "UPDATE idempotency_keys SET dispatched = 0 WHERE scope = ?"
+"""Leaves what it has made: who has made an object goes on acting."""
 END: Final = (
     "UPDATE idempotency_keys SET state = 'done', status = ?, content_type = ?, headers = ?, "
     "body = ? WHERE scope = ?"
@@ -78,6 +80,11 @@ def dispatched(tx: Tx, scope: bytes | None) -> None:
         _move(tx, scope, KeyEvent.ACT, True, None)
 
 
+def recalled(tx: Tx, scope: bytes) -> None:
+    """Note that no provider was reached with a request's call: nothing has happened yet."""
+    _move(tx, scope, KeyEvent.RECALL)
+
+
 def made(tx: Tx, scope: bytes | None, resource: str) -> None:
     """Note, in the transaction that makes or changes an object, which one a request is about."""
     if scope is not None:
@@ -117,6 +124,8 @@ def _move(tx: Tx, scope: bytes, event: KeyEvent, *facts: object) -> None:
             pass
         case KeyState.NEW:
             tx.run(DELETE, scope)
+        case KeyState.RUNNING if event is KeyEvent.RECALL:
+            tx.run(RECALL, scope)
         case KeyState.RUNNING:
             tx.run(INSERT, scope, *facts)
         case KeyState.ACTING:

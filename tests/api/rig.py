@@ -188,11 +188,14 @@ async def serving(
     *,
     max_retries: int = 0,
     body_s_max: float = ANSWER_S_MAX,
+    more_providers: Mapping[str, ProviderSettings] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Ringside]:
     """A proxy with one developer and two clients; `sections` replace those of the settings."""
     async with FakeUpstream(is_strict=False) as upstream:
         settings = _settings(home, upstream, max_retries, sections)
+        providers = settings.providers | dict(more_providers or {})
+        settings = msgspec.structs.replace(settings, providers=providers)
         timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
         async with (
             running(settings, clock, body_s_max=body_s_max) as proxy,

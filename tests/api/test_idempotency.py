@@ -1,9 +1,10 @@
 """Idempotency-Key: a POST that comes again is not carried out again."""
 
 import asyncio
+import socket
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ import pytest
 
 from ringside_proxy.api.routes import ROUTES, Route
 from ringside_proxy.services.idempotency import UNHEARD_MAX
+from ringside_proxy.settings.schema import ProviderSettings, SlotSettings
+from ringside_proxy.settings.values import Secret
 from tests.api.rig import (
     ANSWER_S_MAX,
     CLIENT_A,
@@ -486,6 +489,62 @@ async def test_a_refused_body_leaves_the_key_unused(tmp_path: Path) -> None:
 
     assert (slow.status, nobody.status, after.status) == (408, 401, 200)
     assert not is_replayed(after)
+
+
+@contextmanager
+def nobody_there() -> Iterator[str]:
+    """An address where every connection is refused."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
+
+
+GROQ: Final = "fc:groq/llama-3.3-70b-versatile"
+
+
+@pytest.mark.parametrize("body", [BODY, STREAM, BODY | {"tools": [FUNCTION], "n": 1}])
+@pytest.mark.parametrize(
+    ("models", "status", "is_kept"),
+    [
+        ([GROQ], 503, False),
+        ([GROQ, UPSTREAM_MODEL], 503, True),
+        ([UPSTREAM_MODEL, GROQ], 503, True),
+    ],
+)
+async def test_an_error_of_a_call_that_never_went_out_is_not_kept(
+    tmp_path: Path, models: list[str], status: int, is_kept: bool, body: Json
+) -> None:
+    """No provider could be reached with it: it is tried anew, unless one of a slot's models was."""
+    with nobody_there() as address:
+        nobody = ProviderSettings(api_key=Secret("k"), base_url=address, max_retries=0)
+        slot = SlotSettings(model=models[0], fallbacks=tuple(models[1:]))
+        async with serving(
+            tmp_path, slots={"s": slot}, more_providers={"groq": nobody}
+        ) as ringside:
+            ringside.upstream.enqueue(error_reply(500), text_reply("hi"))
+
+            first, again = await twice(ringside.developer, CHAT, body | {"model": "slot:s"})
+
+            assert (first.status, again.status) == (status, status)
+            assert is_replayed(again) is is_kept
+            assert bool(rows(ringside.home, "idempotency_keys")) is is_kept
+
+
+async def test_what_a_breaker_did_not_let_through_is_asked_anew(tmp_path: Path) -> None:
+    """Its 503 says when to try again: then the provider has to be asked."""
+    clock = FakeClock()
+    async with serving(tmp_path, clock) as ringside:
+        api, upstream = ringside.developer, ringside.upstream
+        upstream.enqueue(*[error_reply(500)] * 10, text_reply("hi"))
+        for _ in range(10):
+            await api.post(CHAT, BODY)
+        refused = await api.post(CHAT, BODY, headers=keyed())
+        assert (refused.status, len(upstream.requests)) == (503, 10)
+        clock.advance(float(refused.headers["retry-after"]))
+
+        again = await api.post(CHAT, BODY, headers=keyed())
+
+    assert (again.status, is_replayed(again)) == (200, False)
 
 
 async def test_an_error_of_ours_after_the_call_is_given_again(

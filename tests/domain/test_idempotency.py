@@ -90,8 +90,9 @@ def test_two_requests_are_the_same_if_their_bytes_are() -> None:
 
 
 def test_what_has_acted_is_not_forgotten_before_its_time() -> None:
-    """From `acting` no event leads back to `new` but through `done`, and from there only `forget`."""
-    assert KeyState.NEW not in KEY_TRANSITIONS[KeyState.ACTING].values()
+    """From `acting` no event leads back but `recall`, and from `done` only `forget`."""
+    ends = [state for event, state in KEY_TRANSITIONS[KeyState.ACTING].items() if event != "recall"]
+    assert set(ends) == {KeyState.ACTING, KeyState.DONE}
     assert KEY_TRANSITIONS[KeyState.DONE] == {KeyEvent.FORGET: KeyState.NEW}
 
 
