@@ -89,6 +89,8 @@ def _request(
         return RunRequest(request=None, limit_reached="max_prompt_tokens")
     room = _least(prompt_left, route.prompt_tokens_max(output_max))
     history = history_of(None if room is None else max(room - fixed, 1))
+    if prompt_left is not None and fixed + context.estimate(history) > prompt_left:
+        return RunRequest(request=None, limit_reached="max_prompt_tokens")
     return RunRequest(
         request=CompletionRequest(
             model=route.ref.model,

@@ -275,7 +275,7 @@ async def test_auto_shows_everything_to_a_model_of_unknown_size(
 
 
 async def test_max_prompt_tokens_cut_the_thread(rig: Rig, upstream: FakeUpstream) -> None:
-    """The run's own limit cuts like a window does; the last message is always shown."""
+    """The run's own limit cuts like a window does: what is oldest goes."""
     upstream.enqueue(text_reply("Hello"))
     thread = await rig.thread("old " * 1000, "new")
 
@@ -292,6 +292,19 @@ async def test_max_prompt_tokens_too_few_for_the_instructions_end_the_run(
     assistant = await rig.assistant(instructions="word " * 2000)
 
     ended = await rig.run(await rig.thread("Hi"), assistant, max_prompt_tokens=256)
+
+    assert ended["status"] == "incomplete"
+    assert ended["incomplete_details"] == {"reason": "max_prompt_tokens"}
+    assert upstream.requests == []
+
+
+async def test_max_prompt_tokens_too_few_for_the_last_message_end_the_run(
+    rig: Rig, upstream: FakeUpstream
+) -> None:
+    """A message that is past the limit by itself is not sent: the run may not exceed it."""
+    thread = await rig.thread("old", "word " * 2000)
+
+    ended = await rig.run(thread, await rig.assistant(), max_prompt_tokens=256)
 
     assert ended["status"] == "incomplete"
     assert ended["incomplete_details"] == {"reason": "max_prompt_tokens"}
