@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from ringside_proxy.api.chat_messages import ChatMessage, Open
+
 TEXT_LENGTH_MAX: Final = 256_000
 """Characters of instructions, and of one text of a message."""
 MODEL_LENGTH_MAX: Final = 2_048
@@ -326,111 +328,10 @@ class OpenBody(Struct, frozen=True, kw_only=True):
     apart: ClassVar[frozenset[str]]
 
 
-class Open(Struct, frozen=True, kw_only=True):
-    """A part of a body that goes on to a provider; its other keys are the provider's business."""
-
-
 class StreamOptions(Open, frozen=True, kw_only=True):
     """Whether the last chunk of a stream carries the usage."""
 
     include_usage: bool | None = None
-
-
-class ChatTextPart(Open, frozen=True, kw_only=True, tag_field="type", tag="text"):
-    """Text."""
-
-    text: str
-
-
-class ChatRefusalPart(Open, frozen=True, kw_only=True, tag_field="type", tag="refusal"):
-    """An earlier refusal."""
-
-    refusal: str
-
-
-class ChatImageURL(Open, frozen=True, kw_only=True):
-    """An image by address, https or data."""
-
-    url: Annotated[str, Meta(min_length=1)]
-    detail: str | None = None
-
-
-class ChatImagePart(Open, frozen=True, kw_only=True, tag_field="type", tag="image_url"):
-    """An image."""
-
-    image_url: ChatImageURL
-
-
-class ChatAudioPart(Open, frozen=True, kw_only=True, tag_field="type", tag="input_audio"):
-    """Sound, for the providers that hear."""
-
-    input_audio: dict[str, Any]
-
-
-class ChatFilePart(Open, frozen=True, kw_only=True, tag_field="type", tag="file"):
-    """A document, for the providers that read it."""
-
-    file: dict[str, Any]
-
-
-ChatTexts: TypeAlias = str | list[ChatTextPart]
-
-
-class ChatSystemMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="system"):
-    """Instructions."""
-
-    content: ChatTexts
-
-
-class ChatDeveloperMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="developer"):
-    """Instructions, by their newer name."""
-
-    content: ChatTexts
-
-
-class ChatUserMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="user"):
-    """What the user said and showed."""
-
-    content: str | list[ChatTextPart | ChatImagePart | ChatAudioPart | ChatFilePart]
-
-
-class ChatCalledFunction(Open, frozen=True, kw_only=True):
-    """A call, with its arguments as the JSON text that the model wrote."""
-
-    name: str
-    arguments: str
-
-
-class ChatToolCall(Open, frozen=True, kw_only=True):
-    """A function call of an earlier answer."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: ChatCalledFunction
-
-
-class ChatAssistantMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="assistant"):
-    """What the model said and called."""
-
-    content: str | list[ChatTextPart | ChatRefusalPart] | None = None
-    refusal: str | None = None
-    tool_calls: list[ChatToolCall] | None = None
-
-
-class ChatToolMessage(Open, frozen=True, kw_only=True, tag_field="role", tag="tool"):
-    """What a called function returned."""
-
-    tool_call_id: str
-    content: ChatTexts
-
-
-ChatMessage: TypeAlias = (
-    ChatSystemMessage
-    | ChatDeveloperMessage
-    | ChatUserMessage
-    | ChatAssistantMessage
-    | ChatToolMessage
-)
 
 
 class ChatFunctionSpec(Open, frozen=True, kw_only=True):
@@ -442,11 +343,19 @@ class ChatFunctionSpec(Open, frozen=True, kw_only=True):
     strict: bool | None = None
 
 
-class ChatTool(Open, frozen=True, kw_only=True):
-    """A tool: functions alone are served."""
+class ChatTool(Open, frozen=True, kw_only=True, tag_field="type", tag="function"):
+    """A tool that the caller runs."""
 
-    type: Literal["function"]
     function: ChatFunctionSpec
+
+
+class ChatCustomTool(Open, frozen=True, kw_only=True, tag_field="type", tag="custom"):
+    """A tool that is called with a text; understood, so that it can be refused by name."""
+
+
+ChatTools: TypeAlias = Annotated[
+    list[ChatTool | ChatCustomTool | CodeInterpreterTool | FileSearchTool], Meta(max_length=128)
+]
 
 
 class ChatCompletion(OpenBody, frozen=True, kw_only=True):
@@ -462,7 +371,7 @@ class ChatCompletion(OpenBody, frozen=True, kw_only=True):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     n: Count | None = None
-    tools: Annotated[list[ChatTool], Meta(max_length=128)] | None = None
+    tools: ChatTools | None = None
     tool_choice: Literal["none", "auto", "required"] | FunctionChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: JSONObjectFormat | JSONSchemaFormat | TextFormat | None = None

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ringside_proxy.api import answer_headers, bodies, sse
+from ringside_proxy.api import answer_headers, bodies, decode_domain, sse
 from ringside_proxy.api.context import KEPT, REQUEST_ID, caller, customer, services, snapshot
 from ringside_proxy.api.failures import envelope_in_stream
 from ringside_proxy.api.rate_limits import admit_call
@@ -19,6 +19,7 @@ from ringside_proxy.services.model_routing import Route
 async def create_completion(request: web.Request) -> web.StreamResponse:
     """POST /v1/chat/completions."""
     body, params = await read_open_body(request, bodies.ChatCompletion)
+    decode_domain.refuse_chat_tools(body.tools)
     options = body.stream_options
     route = snapshot(request).router.route(body.model)
     call = ChatCall(

@@ -38,8 +38,15 @@ def _function_tool(tool: bodies.Tool, path: str) -> tools.Tool:
     )
 
 
+def refuse_chat_tools(given: bodies.ChatTools | None) -> None:
+    """Raise UnsupportedToolTypeError if any tool of a chat is not a function."""
+    for index, tool in enumerate(given or ()):
+        if not isinstance(tool, bodies.ChatTool):
+            raise _unsupported_tool(tool, f"tools[{index}]")
+
+
 def _unsupported_tool(
-    tool: bodies.CodeInterpreterTool | bodies.FileSearchTool, path: str
+    tool: bodies.CodeInterpreterTool | bodies.FileSearchTool | bodies.ChatCustomTool, path: str
 ) -> UnsupportedToolTypeError:
     return UnsupportedToolTypeError(
         f"Tool type '{tool.__struct_config__.tag}' is not supported: this proxy serves tools of "

@@ -295,6 +295,27 @@ async def test_a_stream_flows_while_the_provider_still_speaks(
     assert rest.endswith(DONE)
 
 
+@pytest.mark.parametrize(
+    "tool",
+    [{"type": "custom", "custom": {"name": "x"}}, {"type": "code_interpreter"}],
+)
+async def test_a_tool_that_is_no_function_is_refused_by_name(
+    api: Caller, upstream: FakeUpstream, tool: dict[str, Any]
+) -> None:
+    """What the caller cannot run is 400 unsupported_tool_type, and no provider is asked."""
+    function = {"type": "function", "function": {"name": "f"}}
+
+    answer = await api.post(CHAT, BODY | {"tools": [function, tool]})
+
+    assert answer.status == 400
+    assert (answer.error["param"], answer.error["code"]) == (
+        "tools[1].type",
+        "unsupported_tool_type",
+    )
+    assert f"'{tool['type']}'" in answer.error["message"]
+    assert upstream.requests == []
+
+
 @pytest.mark.parametrize("embedding", ["[0.1, 1.5e-3]", '"zczMPQ=="'])
 async def test_embeddings_go_through_byte_for_byte(
     api: Caller, upstream: FakeUpstream, embedding: str
