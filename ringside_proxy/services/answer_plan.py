@@ -13,6 +13,7 @@ import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.types import Capabilities, CompletionRequest, Support
+from ringside_proxy.services import calls_in_words
 from ringside_proxy.services.json_schemas import Schema, Schemas
 
 Message = dict[str, Any]
@@ -29,6 +30,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a provider, and the checks on its answer.
 
     `must_call`: the answer has to call a function. `calls_max`: later calls are dropped.
+    `calls_in_words`: the functions that the answer calls in its text, having no other way to.
     `schema` and `must_be_json` hold for an answer in text that the model ended itself.
     `repair` is the request to build on when the answer has to be asked for again, `asked` what
     the caller asked for.
@@ -39,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     repair: CompletionRequest
     must_call: bool = False
     calls_max: int | None = None
+    calls_in_words: tuple[str, ...] = ()
     must_be_json: bool = False
     schema: Schema | None = None
 
@@ -50,7 +53,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_plain(self) -> bool:
         """Whether the answer may be passed on as it comes."""
-        return not self.has_checks and self.calls_max is None
+        return not self.has_checks and self.calls_max is None and not self.calls_in_words
 
     def with_messages(self, changed: Callable[[list[Message]], list[Message]]) -> "Plan":
         """The plan with the messages of all its requests changed alike."""
@@ -101,7 +104,7 @@ def plan(request: CompletionRequest, able: Capabilities, schemas: Schemas) -> Pl
             param="n",
             code="unsupported_parameter",
         )
-    return planned
+    return _with_calls_in_words(planned) if able.tools is Support.EMULATED else planned
 
 
 def again(planned: Plan, text: str, faults: list[str]) -> CompletionRequest:
@@ -193,6 +196,25 @@ def _with_tool_choice(planned: Plan, able: Capabilities) -> Plan:
         planned = _replace(planned, add={"tool_choice": "required"})
         return msgspec.structs.replace(planned, repair=planned.request, must_call=True)
     return _must_call(planned, MUST_CALL_ONE.format(name=name), drop=("tool_choice",))
+
+
+def _with_calls_in_words(planned: Plan) -> Plan:
+    """For a model that knows no functions: they are offered in words, and calls are lines of text."""
+    tools = planned.request.params.get("tools") or ()
+
+    def changed(request: CompletionRequest) -> CompletionRequest:
+        offered = request.params.get("tools")
+        request = _without(request, "tools", "tool_choice", "parallel_tool_calls")
+        messages = calls_in_words.told(request.messages)
+        request = msgspec.structs.replace(request, messages=messages)
+        return _said(request, calls_in_words.offer(offered)) if offered else request
+
+    return msgspec.structs.replace(
+        planned,
+        request=changed(planned.request),
+        repair=changed(planned.repair),
+        calls_in_words=tuple(tool["function"]["name"] for tool in tools),
+    )
 
 
 def _must_call(planned: Plan, instruction: str, drop: tuple[str, ...]) -> Plan:

@@ -35,6 +35,7 @@ from ringside_proxy.providers.types import (
 )
 from ringside_proxy.services.answer_plan import Plan, again, plan
 from ringside_proxy.services.call_order import CallOrder
+from ringside_proxy.services.calls_in_words import CallsInWords
 from ringside_proxy.services.context import estimate_request
 from ringside_proxy.services.images import Images, with_images
 from ringside_proxy.services.joined_text import joined_text
@@ -65,6 +66,7 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None
     on_request: OnRequest
     joins_text: bool
+    calls_in_words: tuple[str, ...]
 
 
 class Answers:
@@ -136,6 +138,7 @@ class Answers:
             request_id=request_id,
             on_request=on_request,
             joins_text=joins_text,
+            calls_in_words=planned.calls_in_words,
         )
         if not planned.has_checks:
             answer = self._stream(call, planned.request)
@@ -264,6 +267,7 @@ class Answers:
         call.on_request(http_request)
         decoder = partial(provider.stream_decoder, streamed, self._new_id)
         count = _Count(request)
+        spoken = CallsInWords(call.calls_in_words, self._new_id) if call.calls_in_words else None
         try:
             async with self._client.stream(
                 call.route.target,
@@ -275,6 +279,7 @@ class Answers:
                 async for told in batches:
                     batch = joined_text(told) if call.joins_text else told
                     count.take(batch)
+                    batch = spoken.feed(batch) if spoken else batch
                     yield [self._with_own_id(delta) for delta in batch]
         except ProviderError as error:
             count.note(error)

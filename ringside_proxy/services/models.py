@@ -144,7 +144,7 @@ def _seen(name: str, live: ListedModel, known: Model | None, provider: Provider)
 def _default_abilities(able: Capabilities) -> tuple[Capability, ...]:
     """What models of a provider can do as a rule, where neither table nor list says."""
     flags: dict[Capability, bool] = {
-        "tools": able.tools != Support.UNSUPPORTED,
+        "tools": able.tools is Support.NATIVE,
         "json_schema": able.json_schema,
         "streaming": True,
     }
@@ -183,7 +183,7 @@ def _served(
     """What the model can do and is to be had of it through this proxy."""
     able = provider.capabilities(ref.model)
     lacking = {
-        "tools": able.tools == Support.UNSUPPORTED,
+        "tools": able.tools is not Support.NATIVE,
         "vision": not (able.image_urls or able.image_data),
         "embeddings": not provider.has_embeddings,
     }

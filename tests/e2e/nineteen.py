@@ -18,7 +18,6 @@ from tests.vendors.far_end import FarEnd, Said, far_end, key_of
 from tests.vendors.recorded import recorded
 
 __all__ = [
-    "CAN_CALL",
     "CHAT",
     "WEATHER",
     "Nineteen",
@@ -29,7 +28,6 @@ __all__ = [
     "nineteen",
 ]
 
-CAN_CALL: Final = [name for name in TYPICAL_MODELS if name != "replicate"]
 WEATHER: Final = {
     "type": "function",
     "function": {

@@ -1,4 +1,4 @@
-"""Function calls, the same at all that can call: one, several, one only, two rounds, every choice."""
+"""Function calls, the same at all nineteen: one, several, one only, two rounds, every choice."""
 
 import json
 from typing import Any, Final
@@ -7,7 +7,7 @@ import pytest
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.conformance.stream import check_chat_stream
-from tests.e2e.nineteen import CAN_CALL, CHAT, Proxy, calls_of, last_run, model_of
+from tests.e2e.nineteen import CHAT, Proxy, calls_of, last_run, model_of
 from tests.vendors.speech import WORDS, Call, Say
 from tests.vendors.wires import says
 
@@ -48,7 +48,7 @@ def gathered(chunks: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("calls", [ONE, TWO, BARE], ids=["one", "parallel", "bare"])
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_calls_come_out_of_a_chat(
     provider: str, calls: tuple[Call, ...], proxy: Proxy
 ) -> None:
@@ -76,7 +76,7 @@ async def test_calls_come_out_of_a_chat(
     assert [reason for reason in reasons if reason] == ["tool_calls"]
 
 
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_a_run_goes_on_over_two_rounds_of_calls(provider: str, proxy: Proxy) -> None:
     """Two calls at once, then one, then words: every output reaches the model on its own wire."""
     answers = (Say("Let me look.", TWO), Say("", LATER), WORDS)
@@ -94,7 +94,7 @@ async def test_a_run_goes_on_over_two_rounds_of_calls(provider: str, proxy: Prox
     assert len(proxy.sent(provider)) == len(answers)
 
 
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_a_chat_goes_on_over_two_rounds_of_calls(provider: str, proxy: Proxy) -> None:
     """A caller that keeps the history itself gives back what it was given, and that is taken."""
     answers = (Say("", TWO), Say("", LATER), WORDS)
@@ -113,7 +113,7 @@ async def test_a_chat_goes_on_over_two_rounds_of_calls(provider: str, proxy: Pro
     assert messages[-1]["content"] == WORDS.text
 
 
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_one_call_only_is_one_call_only(provider: str, proxy: Proxy) -> None:
     """Also from a model that calls twice all the same, and the next round knows of one."""
     proxy.answers(provider, says(provider, Say("", TWO)), says(provider, WORDS))
@@ -131,7 +131,7 @@ async def test_one_call_only_is_one_call_only(provider: str, proxy: Proxy) -> No
 
 
 @pytest.mark.parametrize("choice", ["required", "named"])
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_a_choice_that_is_never_heeded_is_an_error(
     provider: str, choice: str, proxy: Proxy
 ) -> None:
@@ -155,14 +155,3 @@ async def test_a_choice_that_is_never_heeded_is_an_error(
         sent = json.dumps(proxy.sent(provider)[0])
         assert "get_time" in sent
         assert "tool_choice" in sent or "toolChoice" in sent or "functionCallingConfig" in sent
-
-
-@pytest.mark.parametrize("provider", [name for name in TYPICAL_MODELS if name not in CAN_CALL])
-async def test_tools_are_refused_where_nothing_can_call(provider: str, proxy: Proxy) -> None:
-    """By us, with a word on what to do, before the vendor is asked."""
-    body = {"model": model_of(provider), "messages": QUESTION, "tools": TOOLS}
-
-    refused = await proxy.call(CHAT, body, status=400)
-
-    assert refused["error"]["code"] == "unsupported_parameter"
-    assert not proxy.sent(provider)

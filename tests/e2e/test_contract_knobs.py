@@ -168,9 +168,7 @@ MARKED_TOOL: Final = {
 async def test_marks_for_the_cache_go_where_they_are_known(provider: str, proxy: Proxy) -> None:
     """Verbatim to Anthropic, as cache points to Bedrock, through OpenRouter; nobody else sees one."""
     proxy.answers(provider, says(provider, WORDS))
-    body: dict[str, Any] = {"model": model_of(provider), "messages": MARKED}
-    if provider != "replicate":
-        body["tools"] = [MARKED_TOOL]
+    body = {"model": model_of(provider), "messages": MARKED, "tools": [MARKED_TOOL]}
 
     await proxy.call(CHAT, body)
 

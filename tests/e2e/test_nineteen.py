@@ -11,7 +11,7 @@ import pytest
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.conformance.stream import check_chat_stream
-from tests.e2e.nineteen import CAN_CALL, WEATHER, Proxy, model_of
+from tests.e2e.nineteen import WEATHER, Proxy, model_of
 
 
 @pytest.mark.parametrize("provider", TYPICAL_MODELS)
@@ -28,7 +28,7 @@ async def test_a_run_in_text_is_openais_whoever_answers(provider: str, proxy: Pr
     assert run["usage"]["completion_tokens"] > 0
 
 
-@pytest.mark.parametrize("provider", CAN_CALL)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
 async def test_a_run_that_calls_stops_for_the_outputs(provider: str, proxy: Proxy) -> None:
     """The calls come with ids, names and arguments that are JSON."""
     proxy.answers(provider, "tool_call")

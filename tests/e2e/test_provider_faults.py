@@ -143,8 +143,6 @@ async def test_calls_in_disorder_stay_calls_or_become_an_error(fault: Any, tmp_p
     ends = {"requires_action", "failed", "incomplete", "completed"}
     async with talking(TYPICAL_MODELS, tmp_path) as callers:
         for caller in callers:
-            if caller.provider == "replicate":  # which knows no calls
-                continue
             run = await caller.run_to_its_end(fault, tools=CALLED)
             assert run["status"] in ends, f"{caller.provider}: {run['status']}"
             error = run["last_error"]

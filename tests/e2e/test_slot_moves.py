@@ -9,7 +9,7 @@ import aiohttp
 import yaml
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
-from tests.e2e.nineteen import CAN_CALL, WEATHER, Nineteen, Proxy, last_run, model_of, nineteen
+from tests.e2e.nineteen import WEATHER, Nineteen, Proxy, last_run, model_of, nineteen
 from tests.e2e.ringside import TOKEN
 from tests.vendors.asked import strings
 
@@ -51,16 +51,13 @@ async def test_a_slot_goes_through_all_providers_in_one_conversation(tmp_path: P
                 if turn > 0:
                     await point(proxy, started, tmp_path, provider)
                 # A vendor's answer is a recorded one: said twice, its call would have its id twice.
-                can_call = provider in CAN_CALL and turn < len(there)
-                proxy.answers(provider, *(["tool_call"] if can_call else []), "plain")
-                tools = {} if can_call else {"tools": []}
+                calls = turn < len(there)
+                proxy.answers(provider, *(["tool_call"] if calls else []), "plain")
                 words = {"role": "user", "content": f"How is it at {provider}?"}
                 run = last_run(
-                    await proxy.again(
-                        thread, assistant_id=made["id"], additional_messages=[words], **tools
-                    )
+                    await proxy.again(thread, assistant_id=made["id"], additional_messages=[words])
                 )
-                if can_call:
+                if calls:
                     outputs.append(f"{len(outputs)} {OUTPUT}{provider}")
                     run = last_run(await proxy.submit(run, outputs[-1]))
 

@@ -30,6 +30,7 @@ from ringside_proxy.providers.types import (
     EmbeddingsRequest,
     Finish,
     HTTPRequest,
+    Support,
     UsageDelta,
 )
 from tests.fakes import json_reply, stream_reply
@@ -42,6 +43,8 @@ CREDENTIALS = Credentials(base_url="https://api.replicate.com/v1", api_key="r8_t
 HI = [{"role": "user", "content": "Hi"}]
 LLAMA = "meta/meta-llama-3-70b-instruct"
 STREAM_URL = "https://stream.replicate.com/v1/files/p1abc"
+IN_WORDS = Capabilities(tools=Support.EMULATED)
+SEES = msgspec.structs.replace(IN_WORDS, image_urls=True, image_data=True)
 LIMIT = 18
 """What the transcripts' calls were limited to; one of them was cut off by it."""
 
@@ -208,15 +211,15 @@ def test_other_parts_are_refused():
 @pytest.mark.parametrize(
     ("model", "expected"),
     [
-        (LLAMA, Capabilities()),
-        ("someone/model", Capabilities()),
-        ("anthropic/claude-4.5-sonnet", Capabilities(image_urls=True, image_data=True)),
-        ("openai/gpt-4o", Capabilities(image_urls=True, image_data=True)),
-        ("openai/gpt-5", Capabilities(image_urls=True, image_data=True, reasoning=True)),
+        (LLAMA, IN_WORDS),
+        ("someone/model", IN_WORDS),
+        ("anthropic/claude-4.5-sonnet", SEES),
+        ("openai/gpt-4o", SEES),
+        ("openai/gpt-5", msgspec.structs.replace(SEES, reasoning=True)),
     ],
 )
 def test_capabilities_follow_the_inputs(model, expected):
-    """No tools and no schemas anywhere; images where there is an input for them."""
+    """Tools in words and no schemas anywhere; images where there is an input for them."""
     assert REPLICATE.capabilities(model) == expected
 
 

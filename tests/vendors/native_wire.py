@@ -200,9 +200,11 @@ def ollama(say: Say, model: str) -> bytes:
 
 
 def replicate(say: Say, model: str) -> bytes:
-    """Replicate: raw text, and counts at the end."""
+    """Replicate: raw text, in which calls are lines of their own, and counts at the end."""
     del model
-    lines = [f"data: {line}" for line in say.text.split("\n")]
+    calls = (f'{{"tool": "{c.name}", "arguments": {c.arguments or "{}"}}}' for c in say.calls)
+    said = "\n".join([*([say.text] if say.text else []), *calls])
+    lines = [f"data: {line}" for line in said.split("\n")]
     output = "\n".join(["event: output", "id: 1:0", *lines]) + "\n\n"
     counts = {"input_token_count": say.count.read, "output_token_count": say.count.written}
     done = json.dumps({"metrics": counts | {"predict_time": 0.9}})

@@ -10,6 +10,8 @@ from tests.vendors.wires import says
 
 OUTPUT: Final = "12 degrees and sunny"
 JSON: Final = '{"city": "Bern", "degrees": 12}'
+IN_WORDS: Final = '{"name": "get_weather"'
+"""A function that is offered in words, where there is no other way to."""
 NEVER: Final = frozenset({"none", "NONE"})
 
 
@@ -29,7 +31,8 @@ def _thought(body: Any) -> Say:
         return Say("It is 12 degrees in Bern.", count=count)
     if any("as JSON" in text for text in texts):
         return Say(JSON, count=count)
-    if "get_weather" in texts and not _forbids(body):
+    offered = any(IN_WORDS in text for text in texts)
+    if offered or ("get_weather" in texts and not _forbids(body)):
         return Say("", (Call("call_x1y2z3", "get_weather", '{"city": "Bern"}'),), count=count)
     return Say("pong", count=count)
 

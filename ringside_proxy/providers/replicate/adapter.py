@@ -1,8 +1,8 @@
 """Replicate: a prediction is created, and its stream listened to.
 
 There is no chat wire: each model has inputs of its own, found by the beginning of its name, and a
-conversation becomes a text where the model does not take messages. There are no tools. What a
-prediction consumed is not in its stream, so that usage is mostly left to be estimated.
+conversation becomes a text where the model does not take messages. There are no tools, so that they
+are made up for around the adapter, in words. What a prediction consumed is not in its stream, so that usage is mostly left to be estimated.
 Source: https://replicate.com/docs/reference/http and Replicate's own client (1.0.7), read
 2026-11-21. Which inputs a model has was not read from its schema: that takes a call to Replicate.
 """
@@ -36,6 +36,7 @@ from ringside_proxy.providers.types import (
     Epilogue,
     HTTPRequest,
     StreamDecoder,
+    Support,
     UsageDelta,
 )
 
@@ -118,10 +119,15 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
     has_embeddings: bool = False
 
     def capabilities(self, model: str) -> Capabilities:
-        """What a model of it does by itself: no tools, no schemas."""
+        """What a model of it does by itself: no tools, which are had in words, and no schemas."""
         inputs = inputs_of(model)
         can_see = inputs.image is not None or inputs.images is not None
-        return Capabilities(image_urls=can_see, image_data=can_see, reasoning=bool(inputs.efforts))
+        return Capabilities(
+            tools=Support.EMULATED,
+            image_urls=can_see,
+            image_data=can_see,
+            reasoning=bool(inputs.efforts),
+        )
 
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:
         """The call that creates the prediction; following it gives the stream."""
