@@ -113,11 +113,16 @@ def statements():
 STATEMENTS = dict(statements())
 
 
+def plan(store, sql):
+    """The lines of a statement's plan; placeholders that it has are null."""
+    nulls = [None] * sql.count("?")
+    return [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN {sql}", *nulls)]
+
+
 def costly(store, sql):
     """The lines of a plan that read a table from end to end, or sort."""
-    nulls = [None] * sql.count("?")
-    plan = [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN {sql}", *nulls)]
-    return [line for line in plan if line.startswith("SCAN") or "TEMP B-TREE" in line]
+    lines = plan(store, sql)
+    return [line for line in lines if line.startswith("SCAN") or "TEMP B-TREE" in line]
 
 
 def fill(store, count):
@@ -348,6 +353,24 @@ def test_listing_walks_an_index(filled, name, order, has_after, has_before):
     assert walks == ([from_an_end[name]] if may_walk else [])
 
 
+def test_every_index_is_taken_by_a_plan(filled):
+    """An index that no statement finds its rows by is only written: there is none such."""
+    made = []
+    filled.connection.set_trace_callback(made.append)
+    for listing in LISTINGS.values():
+        page, ids = listing(filled)
+        for order, has_after, has_before in QUERIES:
+            filled.write(page, query=page_query(ids, order, has_after, has_before))
+    for query in REPORTS:
+        filled.write(usage_reports.report, query, Terms())
+    filled.connection.set_trace_callback(None)
+
+    listed = {sql for sql in made if sql.startswith("SELECT")}
+    plans = " ".join(line for sql in (*STATEMENTS.values(), *listed) for line in plan(filled, sql))
+    indexes = filled.rows("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+    assert [name for (name,) in indexes if not re.search(rf"\b{name}\b", plans)] == []
+
+
 REPORTS = [
     ReportQuery(
         first_day=date(2025, 3, 1),
@@ -370,7 +393,7 @@ def planned(store, query):
     store.write(usage_reports.report, query, Terms())
     store.connection.set_trace_callback(None)
     [summed] = [sql for sql in made if "sum(" in sql]
-    return [row[3] for row in store.rows(f"EXPLAIN QUERY PLAN {summed}")]
+    return plan(store, summed)
 
 
 @pytest.mark.parametrize("query", REPORTS, ids=lambda q: f"{'-'.join(q.group_by)}-{q.customer}")
