@@ -48,6 +48,12 @@ def frames(events: list[StreamEvent]) -> bytes:
     return b"".join(told)
 
 
+class _Response(web.StreamResponse):
+    """One whose head goes out with the first frames, which are there: one write of two."""
+
+    _send_headers_immediately = False
+
+
 class Stream:
     """A streamed answer, on its way to a client.
 
@@ -57,7 +63,7 @@ class Stream:
 
     def __init__(self, request: web.Request, headers: dict[str, str]) -> None:
         self._request = request
-        self._response = web.StreamResponse(headers=HEADERS | headers)
+        self._response = _Response(headers=HEADERS | headers)
         self._is_kept = caller(request).once is not None
         self._is_unheard = False
         self._is_flowing = False
@@ -69,7 +75,7 @@ class Stream:
         return self._response.prepared or self._is_unheard
 
     async def begin(self) -> None:
-        """Send the head."""
+        """Make the head ready; it is sent with the first frames."""
         await self._unless_unheard(self._response.prepare, self._request)
 
     async def write(self, data: bytes) -> None:
