@@ -111,6 +111,7 @@ class Proxy:
             return
         self._is_stopped = self.is_draining = True
         await self.services.runs.refuse_new()
+        self.services.completions.cutoff.pull()
         await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
 
     async def _quiet(self) -> None:

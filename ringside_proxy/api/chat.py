@@ -1,5 +1,7 @@
 """/v1/chat/completions and /v1/embeddings."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
+
 from aiohttp import web
 
 from ringside_proxy.api import answer_headers, bodies, decode_domain, sse
@@ -33,7 +35,8 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     )
     if body.stream:
         return await _stream(request, call)
-    answer = await services(request).completions.chat(call)
+    async with _until_stopped(request):
+        answer = await services(request).completions.chat(call)
     return _answer(answer, call.route, call.meter, call.dropped_params)
 
 
@@ -45,7 +48,8 @@ async def create_embeddings(request: web.Request) -> web.Response:
     call = EmbeddingsCall(
         route=route, meter=meter, input=body.input, params=params, request_id=request[REQUEST_ID]
     )
-    answer = await services(request).completions.embeddings(call)
+    async with _until_stopped(request):
+        answer = await services(request).completions.embeddings(call)
     return _answer(answer, call.route, meter, call.dropped_params)
 
 
@@ -77,9 +81,13 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     """Headers go out with the first frame that says something: until then an error has a status."""
     kept = ChatReplay()
     is_kept = caller(request).once is not None
-    async with services(request).completions.chat_stream(call) as (first, rest):
-        stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
-        try:
+    stream: sse.Stream | None = None
+    try:
+        async with (
+            _until_stopped(request),
+            services(request).completions.chat_stream(call) as (first, rest),
+        ):
+            stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
             await stream.begin()
             if is_kept:
                 kept.feed(first)  # first: what may have been told is told again
@@ -88,14 +96,21 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
                 if is_kept:
                     kept.feed(frames)
                 await stream.write(frames)
-        except Exception as error:
-            if not stream.has_begun:
-                raise
-            failure = sse.data_frame(envelope_in_stream(request, error))
-            await stream.write(failure)
-            kept.fail(failure)
-        request[KEPT] = kept.frames()
-        return await stream.end()
+    except Exception as error:
+        if stream is None or not stream.has_begun:
+            raise
+        failure = sse.data_frame(envelope_in_stream(request, error))
+        await stream.write(failure)
+        kept.fail(failure)
+    request[KEPT] = kept.frames()
+    return await stream.end()
+
+
+def _until_stopped(request: web.Request) -> AbstractAsyncContextManager[None]:
+    """A stop of the proxy ends the call with an error; one with an Idempotency-Key ends by itself."""
+    if caller(request).once is not None:
+        return nullcontext()
+    return services(request).completions.cutoff.around()
 
 
 def _answer(

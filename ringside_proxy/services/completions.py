@@ -32,6 +32,7 @@ from ringside_proxy.providers.types import (
 from ringside_proxy.services.answer_plan import Plan
 from ringside_proxy.services.answers import Answers, estimated_usage
 from ringside_proxy.services.chat_encoder import ChatChunks, ChatCompletion
+from ringside_proxy.services.cutoff import Cutoff
 from ringside_proxy.services.fallbacks import following
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
@@ -87,6 +88,8 @@ class Completions:
         self._answers = answers
         self._new_id = new_id
         self._clock = clock
+        self.cutoff = Cutoff()
+        """What ends the calls that a stop finds at work."""
 
     async def chat(self, call: ChatCall) -> bytes:
         """A whole completion.

@@ -17,6 +17,7 @@ from ringside_proxy.domain.runs import LastError, Run, RunEvent, RunSettings
 from ringside_proxy.services import run_transactions
 from ringside_proxy.services import threads as thread_service
 from ringside_proxy.services.calls import call_of
+from ringside_proxy.services.cutoff import SHUTTING_DOWN_RETRY_AFTER_S
 from ringside_proxy.services.live_runs import (
     SOMETHING_WENT_WRONG,
     LiveRun,
@@ -43,7 +44,6 @@ from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
 
-SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
 BEGIN_S_MAX: Final = 2.0
 """How long what has begun may take to be stored, on the way down."""
 SWEPT_EVERY_S: Final = 5.0
