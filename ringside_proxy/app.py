@@ -237,7 +237,8 @@ async def _assemble(
     shield = Shield()
     books = Ledger(db, new_id, clock, metrics, shield, boot)
     live_runs = LiveRuns(db, executor, partial(new_id, "resp"), metrics, books)
-    runs = Runs(db, live_runs, new_id, clock, shield, woken.set)
+    on_unpaid = metrics.budget_rejections_total.inc
+    runs = Runs(db, live_runs, new_id, clock, shield, woken.set, on_unpaid)
     rate_limits = RateLimits(partial(_own_rates, db), clock.monotonic_s)
     services = Services(
         db=db,

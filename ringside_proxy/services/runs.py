@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from ringside_proxy.domain.callers import Caller
-from ringside_proxy.domain.errors import RingsideError, ShuttingDownError
+from ringside_proxy.domain.errors import BillingError, RingsideError, ShuttingDownError
 from ringside_proxy.domain.events import StreamEvent
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.items import Item
@@ -90,8 +90,10 @@ class Runs:
         clock: Clock,
         shield: Shield,
         wake_sweeper: Callable[[], None],
+        on_unpaid: Callable[[], None],
     ) -> None:
         self._wake_sweeper = wake_sweeper
+        self._on_unpaid = on_unpaid
         self._db = db
         self._live_runs = live_runs
         self._new_id = new_id
@@ -182,6 +184,8 @@ class Runs:
 
     async def _added(self, store: "Store") -> "_Created":
         created = await self._db.write(store)
+        if isinstance(created, BillingError):
+            self._on_unpaid()
         if isinstance(created, RingsideError):
             raise created
         return created

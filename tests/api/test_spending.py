@@ -1,6 +1,7 @@
 """What calls cost: held before they go out, cut to what is left, booked once when they end."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
@@ -64,6 +65,13 @@ async def nothing_is_held(ringside: Ringside) -> None:
     async with asyncio.timeout(30):
         while rows(ringside.home, "holds"):  # noqa: ASYNC110 - the store has no event to wait for
             await asyncio.sleep(0)
+
+
+async def rejections(ringside: Ringside) -> float:
+    """How many calls and runs were refused for want of money, as the metric says."""
+    metrics = (await ringside.admin("/metrics")).body.decode()
+    [counted] = re.findall(r"^ringside_budget_rejections_total (\S+)$", metrics, re.MULTILINE)
+    return float(counted)
 
 
 def told(ringside: Ringside) -> list[str]:
@@ -144,6 +152,7 @@ async def test_call_past_the_cap_is_refused_before_it_goes_out(
     assert upstream.requests == []
     assert period(ringside) == (0, 0)
     assert told(ringside) == ["customer.created", "customer.budget_exceeded"]
+    assert await rejections(ringside) == 1
 
 
 async def test_streamed_answer_is_booked_before_its_end_is_told(
@@ -301,6 +310,7 @@ async def test_run_of_a_customer_without_money_is_not_created(
     on_new = await api.post("/v1/threads/runs", wanted | {"thread": {"messages": MESSAGES}})
 
     assert [on_old.error["code"], on_new.error["code"]] == ["customer_budget_exceeded"] * 2
+    assert await rejections(ringside) == 2
     assert len(rows(ringside.home, "conversations")) == 1
     assert rows(ringside.home, "runs") == []
 
@@ -329,6 +339,7 @@ async def test_run_that_runs_out_of_money_between_its_calls_fails(
     [event] = [row for row in rows(ringside.home, "events") if row["type"] == "run.failed"]
     assert orjson.loads(event["data"])["reason"] == "customer_budget_exceeded"
     assert period(ringside)[1] == 0
+    assert await rejections(ringside) == 1
 
 
 async def test_cancelled_run_is_booked(
