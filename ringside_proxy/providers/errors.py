@@ -43,9 +43,18 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
     statuses: frozenset[int | None]
     error: ErrorClass
     code: str | None = None
+    is_retryable: bool | None = None
+    """None: as the error itself says."""
 
 
 MEANINGS: Final = (
+    # The provider has judged its own model's answer, not the request: the next one may pass.
+    Meaning(
+        words=re.compile(r"tool_use_failed|json_validate_failed|upstream_structured_output_failed"),
+        statuses=frozenset({400, 422, 500, 502, None}),
+        error=ProviderBadReplyError,
+        is_retryable=True,
+    ),
     Meaning(
         words=re.compile(
             r"insufficient_(quota|credits?|balance|funds)|insufficient (credit|balance|funds)"
@@ -77,6 +86,11 @@ MEANINGS: Final = (
         statuses=frozenset({400, 403, None}),
         error=ProviderAuthenticationError,
     ),
+    Meaning(  # Cohere's; Groq's 498 is about capacity
+        words=re.compile(r"token.{0,40}(invalid|blocked)|(invalid|blocked).{0,40}token"),
+        statuses=frozenset({498}),
+        error=ProviderAuthenticationError,
+    ),
     Meaning(
         words=re.compile(r"model"),
         statuses=frozenset({404, 410}),
@@ -84,7 +98,7 @@ MEANINGS: Final = (
         code="model_not_found",
     ),
     Meaning(
-        words=re.compile(r"model_not_found"),
+        words=re.compile(r"model_not_found|model_not_supported"),
         statuses=frozenset({400, 403, None}),
         error=ProviderRejectedError,
         code="model_not_found",
@@ -110,7 +124,7 @@ STATUSES: Final[dict[int, ErrorClass]] = {
     504: ProviderTimeoutError,
 }
 """412 is Fireworks' for a model that is not deployed, 424 HuggingFace's for a partner that failed,
-498 Groq's for a flex tier without capacity. The rest: 5xx is unavailable, anything else is no answer
+498 Groq's for a flex tier without capacity, and Cohere's for a key that is blocked. The rest: 5xx is unavailable, anything else is no answer
 to the call that was made."""
 
 NEVER_RETRIED: Final = frozenset({501, 505, 506, 507, 508, 510, 511})
@@ -149,6 +163,12 @@ SECRETS: Final = re.compile(
     r"(?i)\bbearer\s+\S+|\b(?:sk|pk|ko|gsk|xai|whsec)[-_][\w*.\-]{6,}|\bAIza[\w\-]{10,}|\bAKIA\w{12,}"
 )
 DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+RESET: Final = "x-ratelimit-reset"
+"""What follows names the limit: `-requests`, `-tokens-minute`, or nothing."""
+LEFT: Final = "x-ratelimit-remaining"
+MOMENT_S_MIN: Final = 10**9
+MOMENT_MS_MIN: Final = 10**12
+"""A reset that is no time to wait but a moment, in seconds or milliseconds."""
 UNIT_S: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -218,13 +238,12 @@ def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float | None:
         return _bounded(wait_s if wait_s is not None else _until(text, now_ms))
     resets = {
         kind: wait_s
-        for kind in ("requests", "tokens")
-        if (wait_s := _duration(headers.get(f"x-ratelimit-reset-{kind}", ""))) is not None
+        for name, value in headers.items()
+        if (kind := name.lower()).startswith(RESET)
+        and (wait_s := _reset_s(value, now_ms)) is not None
     }
-    used_up = [
-        s for kind, s in resets.items() if headers.get(f"x-ratelimit-remaining-{kind}") == "0"
-    ]
-    # Neither is at zero when the call alone was too large: the nearer reset is the better guess.
+    used_up = [s for kind, s in resets.items() if headers.get(kind.replace(RESET, LEFT)) == "0"]
+    # None is at zero when the call alone was too large: the nearer reset is the better guess.
     return _bounded(max(used_up) if used_up else min(resets.values(), default=None))
 
 
@@ -249,7 +268,7 @@ def _error(
         param=said.param,
         code=code,
         retry_after_s=hint_s,
-        is_retryable=None if can_retry else False,
+        is_retryable=(meaning.is_retryable if meaning else None) if can_retry else False,
     )
 
 
@@ -349,6 +368,14 @@ def _duration(text: str) -> float | None:
     if not parts or DURATION.sub("", text):
         return None
     return sum(float(amount) * UNIT_S[unit] for amount, unit in parts)
+
+
+def _reset_s(text: str, now_ms: int) -> float | None:
+    """Seconds until a limit is reset; OpenRouter names the moment."""
+    wait_s = _duration(text)
+    if wait_s is None or wait_s < MOMENT_S_MIN:
+        return wait_s
+    return (wait_s if wait_s >= MOMENT_MS_MIN else wait_s * 1000) / 1000 - now_ms / 1000
 
 
 def _until(date: str, now_ms: int) -> float | None:
