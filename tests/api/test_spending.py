@@ -300,7 +300,7 @@ async def test_run_of_a_customer_without_money_is_not_created(
     ringside: Ringside, api: Caller, upstream: FakeUpstream
 ) -> None:
     """402 at once, on an existing thread and on a new one; the thread stays free."""
-    upstream.enqueue(json_reply(_completion(1_600)))
+    upstream.enqueue(json_reply(completion(1_600)))
     await api.post(CHAT, body(max_tokens=1_600))
     assistant = await api.assistant(model=UPSTREAM_MODEL)
     thread = await api.thread("hi")
@@ -320,7 +320,7 @@ async def test_run_that_runs_out_of_money_between_its_calls_fails(
 ) -> None:
     """The first call was paid for; the second is refused, and says why."""
     upstream.enqueue(
-        tool_reply([("call_1aaaaaaa", "look_up", "{}")]), json_reply(_completion(1_600))
+        tool_reply([("call_1aaaaaaa", "look_up", "{}")]), json_reply(completion(1_600))
     )
     assistant = await api.assistant(model=UPSTREAM_MODEL, tools=[FUNCTION])
     thread = await api.thread("hi")
@@ -447,7 +447,7 @@ async def test_wallet_limits_nobodys_calls_too(tmp_path: Path) -> None:
     assert (answer.status, answer.error["code"]) == (402, "wallet_exhausted")
 
 
-def _completion(tokens: int) -> dict[str, Any]:
+def completion(tokens: int) -> dict[str, Any]:
     message = {"role": "assistant", "content": "words", "refusal": None}
     return {
         "id": "chatcmpl-1",
