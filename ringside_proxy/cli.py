@@ -27,6 +27,8 @@ DEFAULT_CONFIG: Final = Path("config/ringside.yaml")
 CONFIG_VARIABLE: Final = "RINGSIDE_CONFIG"
 FAILPOINT_VARIABLE: Final = "RINGSIDE_FAILPOINT"
 SANDBOX_PORT: Final = 8081
+PORT: Final = re.compile(r"[0-9]{1,5}")
+PORT_MAX: Final = 65535
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="run the proxy")
     _with_config(serve)
     serve.add_argument("--host", help="address of the API")
-    serve.add_argument("--port", type=int, help="port of the API; 0 takes a free one")
+    serve.add_argument("--port", type=_port, help="port of the API; 0 takes a free one")
     serve.set_defaults(command=_serve)
 
     check = commands.add_parser("check", help="validate a configuration")
@@ -81,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     demo.set_defaults(command=_demo)
 
     sandbox = commands.add_parser("sandbox", help="the simulated models alone, as a server")
-    sandbox.add_argument("--port", type=int, default=SANDBOX_PORT, help="0 takes a free one")
+    sandbox.add_argument("--port", type=_port, default=SANDBOX_PORT, help="0 takes a free one")
     sandbox.set_defaults(command=_sandbox)
 
     _add_tokens(commands.add_parser("token", help="who may call"))
@@ -137,6 +139,13 @@ def _add_tokens(parser: argparse.ArgumentParser) -> None:
     _with_access(revoke)
     revoke.add_argument("id", metavar="ID", help="as the list shows it: tok_…")
     revoke.set_defaults(command=_token_revoke)
+
+
+def _port(text: str) -> int:
+    """A number that is a port: of a larger one the system would take what is left of it."""
+    if PORT.fullmatch(text) is None or int(text) > PORT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to {PORT_MAX}")
+    return int(text)
 
 
 def _lifetime_s(text: str) -> int:

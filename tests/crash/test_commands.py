@@ -71,6 +71,16 @@ async def test_a_second_process_on_a_store_is_refused(home: Home) -> None:
     assert "Traceback" not in outcome.err
 
 
+@pytest.mark.parametrize("command", ["serve", "sandbox"])
+@pytest.mark.parametrize("port", ["65536", "-1", "abc"])
+async def test_what_is_no_port_is_refused(home: Home, command: str, port: str) -> None:
+    """The system would listen on what is left of a number that is too large."""
+    outcome = await home.run(command, f"--port={port}")
+
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.endswith(f"argument --port: '{port}' is no port from 0 to 65535\n")
+
+
 @pytest.mark.parametrize("listener", ["server", "admin"])
 async def test_a_taken_port_is_refused(home: Home, listener: str) -> None:
     """The exit is 1, and the message says which address is in use."""
