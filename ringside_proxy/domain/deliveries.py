@@ -16,8 +16,7 @@ from typing import Final
 
 import msgspec
 
-MINUTE_MS: Final = 60_000
-HOUR_MS: Final = 60 * MINUTE_MS
+from ringside_proxy.domain.durations import HOUR_MS, MINUTE_MS
 
 ATTEMPTS_MAX: Final = 14
 FIRST_DELAY_MS: Final = 10_000

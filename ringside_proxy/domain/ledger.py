@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ringside_proxy.domain.durations import MINUTE_MS
+from ringside_proxy.domain.tokens import BYTES_PER_TOKEN
+
 CallKind = Literal["run", "chat.completion", "embedding"]
 
 WORTH_ASKING_TOKENS: Final = 256
@@ -19,12 +22,6 @@ asked for there is raised to it."""
 
 CLOCK_JUMP_MS: Final = 35 * 24 * 3600 * 1000
 """A clock that is further ahead of the newest thing stored is not believed."""
-
-
-MINUTE_MS: Final = 60_000
-
-BYTES_PER_TOKEN: Final = 4
-"""About how long a token is: for a prompt of which only the length is known any more."""
 
 BASE_TOKENS: Final = 128
 HIDDEN_PROMPT_TOKENS: Final = {"xai": 768}
@@ -113,9 +110,7 @@ def is_timezone(name: str) -> bool:
     """Whether this machine knows the time zone."""
     try:
         _zone(name)
-    except (OSError, ValueError):  # ZoneInfoNotFoundError is a KeyError in some versions
-        return False
-    except KeyError:
+    except (KeyError, OSError, ValueError):  # KeyError: ZoneInfoNotFoundError
         return False
     return True
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import msgspec
 
+from ringside_proxy.domain.durations import MINUTE_MS
 from ringside_proxy.domain.model_ref import ModelRef
+from ringside_proxy.domain.money import PPM
 from ringside_proxy.domain.pricing import Price, Rates, Tier
 
 INPUT_RATES: Final = ("input", "cached_input", "cache_write", "cache_write_1h")
-PPM: Final = 1_000_000
-MINUTE_MS: Final = 60_000
 DAY_MINUTES: Final = 24 * 60
 EPOCH_WEEKDAY: Final = 3
 """1 January 1970 was a Thursday; Monday is 0."""

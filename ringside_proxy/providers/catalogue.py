@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from ringside_proxy.domain.money import NANO_PER_USD
 from ringside_proxy.domain.price_lists import (
     DatedPrices,
     Hours,
@@ -29,7 +30,6 @@ Capability = Literal[
 ]
 NAMES_KEPT_MAX: Final = 4096
 """Answers at hand; callers choose names, so there is no end of them."""
-NANO_PER_USD: Final = 10**9
 COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")
 SNAPSHOT: Final = re.compile(r"-20\d\d-\d\d-\d\d$")
 FALLBACKS: Final = {"azure": "openai"}

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
-NANO_PER_USD: Final = 10**9
+from ringside_proxy.domain.money import NANO_PER_USD
+
 TICKS_PER_NANO_USD: Final = 10
 COST_USD_MAX: Final = 10_000
 """A larger cost of one call is a mistake."""

@@ -11,6 +11,7 @@ import msgspec
 
 from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.model_ref import ModelRef
+from ringside_proxy.domain.money import usd, usd_or_null
 from ringside_proxy.domain.price_lists import ListedRates
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Capability, Model
@@ -26,7 +27,6 @@ from ringside_proxy.system import Clock
 SANDBOX_CREATED: Final = 1795219200
 """When the sandbox's models were made, Unix seconds."""
 SANDBOX_SUPPORTS: Final[tuple[Capability, ...]] = ("tools", "json_schema", "vision", "streaming")
-NANO_PER_USD: Final = 10**9
 LiveLists = Mapping[str, tuple[ListedModel, ...]]
 KEPT_MS: Final = 10 * 60_000
 
@@ -191,14 +191,11 @@ def _served(
 
 
 def _pricing(rates: ListedRates, *, is_embedding: bool) -> Pricing:
-    def usd(nano_usd: int | None) -> float | None:
-        return None if nano_usd is None else nano_usd / NANO_PER_USD
-
     return Pricing(
-        input=(rates.input or 0) / NANO_PER_USD,
-        cached_input=usd(rates.cached_input),
-        cache_write=usd(rates.cache_write),
-        output=None if is_embedding else usd(rates.output),
+        input=usd(rates.input or 0),
+        cached_input=usd_or_null(rates.cached_input),
+        cache_write=usd_or_null(rates.cache_write),
+        output=None if is_embedding else usd_or_null(rates.output),
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from ringside_proxy.domain.model_ref import PROVIDER_SCHEME, ModelRef
+from ringside_proxy.domain.model_ref import ModelRef, stored
 from ringside_proxy.domain.price_lists import (
     DatedPrices,
     ListedRates,
@@ -110,7 +110,7 @@ def overrides(prices: Mapping[str, PriceSettings]) -> dict[str, PriceOverride]:
     """What the configuration says about prices."""
     return {
         name: PriceOverride(
-            like=_ref(given.like) if given.like is not None else None,
+            like=stored(given.like) if given.like is not None else None,
             rates=_rates(given),
             tiers=tuple(ListedTier(tier.above, _rates(tier)) for tier in given.tiers),
             service_factors_ppm=given.service_factors_ppm,
@@ -129,11 +129,6 @@ def _rates(given: ListedRateSettings) -> ListedRates:
         cache_write_1h=given.cache_write_1h_nano_usd,
         output=given.output_nano_usd,
     )
-
-
-def _ref(name: str) -> ModelRef:
-    provider, _, model = name.removeprefix(PROVIDER_SCHEME).partition("/")
-    return ModelRef(provider, model)
 
 
 def _merged(known: tuple[DatedPrices, ...], override: PriceOverride) -> tuple[DatedPrices, ...]:

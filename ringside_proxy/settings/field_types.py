@@ -4,11 +4,12 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from ringside_proxy.domain.money import NANO_PER_USD
+
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 MINUTE_S: Final = 60
 HOUR_S: Final = 3600
-USD_NANO: Final = 10**9
 
 PROVIDERS: Final = (
     "openai",
@@ -62,8 +63,8 @@ Name = Annotated[
 ]
 Model = Annotated[str, Meta(extra={"providers": PROVIDERS})]
 PositiveInt = Annotated[int, Meta(ge=1, le=10**9)]
-NanoUSD = Annotated[int, Meta(ge=0, le=10**9 * USD_NANO, extra={"unit": "usd"})]
-PriceNanoUSD = Annotated[int, Meta(ge=0, le=10**4 * USD_NANO, extra={"unit": "usd"})]
+NanoUSD = Annotated[int, Meta(ge=0, le=10**9 * NANO_PER_USD, extra={"unit": "usd"})]
+PriceNanoUSD = Annotated[int, Meta(ge=0, le=10**4 * NANO_PER_USD, extra={"unit": "usd"})]
 """Per million tokens."""
 
 TimeoutS = Annotated[float, Meta(ge=0.001, le=HOUR_S, extra={"unit": "duration"})]

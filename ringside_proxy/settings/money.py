@@ -9,12 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from ringside_proxy.domain.ledger import is_timezone
-from ringside_proxy.settings.field_types import (
-    USD_NANO,
-    CustomerID,
-    NanoUSD,
-    PositiveInt,
-)
+from ringside_proxy.domain.money import NANO_PER_USD
+from ringside_proxy.settings.field_types import CustomerID, NanoUSD, PositiveInt
 from ringside_proxy.settings.problems import Problem, shown
 
 
@@ -122,7 +118,7 @@ class WalletSettings(
 
     enabled: Annotated[bool, Meta(description="Refuse calls when the wallet is empty.")] = False
     low_balance_nano_usd: Annotated[NanoUSD, Meta(description="Below this wallet.low is sent.")] = (
-        10 * USD_NANO
+        10 * NANO_PER_USD
     )
     markup_ppm: Annotated[
         int,

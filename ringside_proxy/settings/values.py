@@ -14,6 +14,7 @@ import msgspec
 
 from ringside_proxy.domain.errors import InvalidModelError
 from ringside_proxy.domain.model_ref import PROVIDER_SCHEME, parse
+from ringside_proxy.domain.money import NANO_PER_USD
 from ringside_proxy.settings.problems import nearest
 
 TEXT_CHARS_MAX: Final = 8192
@@ -31,7 +32,7 @@ UNITS: Final[dict[str, dict[str, Decimal]]] = {
         "h": Decimal(3600),
     },
     "size": {"B": Decimal(1), "KiB": Decimal(1 << 10), "MiB": Decimal(1 << 20)},
-    "usd": {"": Decimal(10**9)},
+    "usd": {"": Decimal(NANO_PER_USD)},
     "percent": {"": Decimal(10**4)},
     "factor": {"": Decimal(10**6)},
 }

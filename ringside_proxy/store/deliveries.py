@@ -12,12 +12,12 @@ import msgspec
 
 from ringside_proxy.domain.deliveries import (
     ENDED,
-    HOUR_MS,
     WINDOW_MS,
     DeliveryEvent,
     DeliveryState,
     next_state,
 )
+from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.lists import ListQuery, Page, page_of
 from ringside_proxy.domain.outgoing import EventType

@@ -14,7 +14,6 @@ import msgspec
 
 from ringside_proxy.domain.deliveries import (
     ATTEMPTS_AT_ONCE_MAX,
-    MINUTE_MS,
     OF_FAILING_RECEIVERS_MAX,
     WINDOW_MS,
     DeliveryEvent,
@@ -24,6 +23,7 @@ from ringside_proxy.domain.deliveries import (
     is_failing,
     retry_at_ms,
 )
+from ringside_proxy.domain.durations import MINUTE_MS
 from ringside_proxy.store import deliveries, events, ledger_clock, webhooks
 from ringside_proxy.store.deliveries import DeliveryRecord, record_of
 from ringside_proxy.store.events import EventRecord

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.domain.deliveries import HOUR_MS
+from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.outgoing import EventType, event_data
 from ringside_proxy.store import deliveries
 from ringside_proxy.store.tx import Row, Tx

@@ -17,12 +17,12 @@ import pytest
 from ringside_proxy.domain.deliveries import (
     ATTEMPTS_MAX,
     FIRST_DELAY_MS,
-    HOUR_MS,
     JITTER,
     LAST_DUE_MS,
     WINDOW_MS,
     Reply,
 )
+from ringside_proxy.domain.durations import HOUR_MS
 from tests.delivery.rig import OK, Rig, Sent
 from tests.fakes import FakeClock
 

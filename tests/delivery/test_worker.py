@@ -9,7 +9,8 @@ import orjson
 import pytest
 import standardwebhooks
 
-from ringside_proxy.domain.deliveries import HOUR_MS, PER_RECEIVER_MAX, DeliveryState, Reply
+from ringside_proxy.domain.deliveries import PER_RECEIVER_MAX, DeliveryState, Reply
+from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import StorageFullError
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.store import deliveries, delivery_claims, webhooks

@@ -9,7 +9,6 @@ from ringside_proxy.domain.deliveries import (
     ATTEMPTS_MAX,
     DELIVERY_TRANSITIONS,
     ENDED,
-    HOUR_MS,
     JITTER,
     DeliveryEvent,
     DeliveryState,
@@ -19,6 +18,7 @@ from ringside_proxy.domain.deliveries import (
     next_state,
     retry_at_ms,
 )
+from ringside_proxy.domain.durations import HOUR_MS
 
 LIFE: Final = {
     ("pending", "claim"): "in_flight",

@@ -8,13 +8,13 @@ import pytest
 from ringside_proxy.domain.deliveries import (
     ATTEMPTS_AT_ONCE_MAX,
     ATTEMPTS_MAX,
-    HOUR_MS,
     OF_FAILING_RECEIVERS_MAX,
     PER_RECEIVER_MAX,
     WINDOW_MS,
     DeliveryState,
     Reply,
 )
+from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import NotFoundError
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.store import deliveries, delivery_claims, events, ledger_clock, webhooks

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ringside_proxy.domain.deliveries import HOUR_MS
+from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import InvalidRequestError, NotFoundError
 from ringside_proxy.domain.webhooks import WEBHOOKS_MAX
 from ringside_proxy.store import deliveries, events, webhooks

@@ -13,6 +13,7 @@ from typing import Any, Final
 import orjson
 
 from ringside_proxy.domain.errors import ProviderError
+from ringside_proxy.domain.tokens import BYTES_PER_TOKEN
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import AnswerDecoder, broke_off
 from ringside_proxy.providers.chat.stream import DONE, parse_chunk, usage_of
@@ -20,7 +21,6 @@ from ringside_proxy.providers.sse import SSE_LINE_BYTES_MAX, Event, SSEDecoder
 from ringside_proxy.providers.usage import service_tier, token_usage
 
 FRAME_END: Final = b"\n\n"
-BYTES_PER_TOKEN: Final = 4
 DONE_FRAME: Final = b"data: [DONE]\n\n"
 
 DATA: Final = b"data: "
