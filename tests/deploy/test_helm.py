@@ -105,6 +105,16 @@ def objects(done: subprocess.CompletedProcess[str]) -> list[Doc]:
     return pods.documents(done.stdout)
 
 
+def test_values_in_comments_can_be_taken(tmp_path: Path) -> None:
+    """Without its # a provider stands where the proxy looks for it."""
+    text = (CHART / "values.yaml").read_text().replace("#openai: ", "openai: ")
+    named = yaml.safe_load(text)["config"] | {"auth": {"tokens": []}}
+    named["providers"]["openai"]["api_key"] = "the-key"
+    (tmp_path / "ringside.yaml").write_text(yaml.safe_dump(named))
+
+    assert set(load(tmp_path / "ringside.yaml", {}).providers) == {"openai", "sandbox"}
+
+
 def test_chart_is_of_this_version() -> None:
     """It installs the image that it belongs to."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
