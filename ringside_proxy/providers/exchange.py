@@ -347,9 +347,9 @@ class Exchange(Generic[T]):
     async def _finish(self, broken: Exception | None) -> list[T]:
         items = self._end(broken)
         epilogue = self._attempt.request.epilogue
-        return items if epilogue is None else items + await self._read_epilogue(epilogue)
+        return items if epilogue is None else await self._read_epilogue(epilogue, items)
 
-    async def _read_epilogue(self, epilogue: Epilogue) -> list[T]:
+    async def _read_epilogue(self, epilogue: Epilogue, items: list[T]) -> list[T]:
         beside = self._attempt.beside(epilogue.request)
         with suppress(*TRANSPORT_ERRORS):
             async with (
@@ -358,8 +358,8 @@ class Exchange(Generic[T]):
             ):
                 body = await read_up_to(response, FIRST_ANSWER_BYTES_MAX)
                 if response.status == 200 and len(body) <= FIRST_ANSWER_BYTES_MAX:
-                    return epilogue.read(body)
-        return []
+                    return epilogue.read(body, items)
+        return items
 
     def _end(self, broken: Exception | None) -> list[T]:
         """What the decoder has left. An answer that is whole stays so if the connection breaks."""

@@ -76,13 +76,14 @@ class HTTPRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Epilogue(msgspec.Struct, frozen=True):
-    """A request that is sent when an answer has ended well; `read` gives what its body tells.
+    """A request that is sent when an answer has ended well.
 
-    The answer is whole without it: whatever goes wrong with it is passed over.
+    `read` is given its body and the last items of the answer, and gives those that take their
+    place. The answer is whole without it: whatever goes wrong with it is passed over.
     """
 
     request: HTTPRequest
-    read: Callable[[bytes], list[Any]]
+    read: Callable[[bytes, list[Any]], list[Any]]
 
 
 class Support(StrEnum):

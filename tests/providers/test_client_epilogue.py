@@ -38,9 +38,10 @@ COUNTED = UsageDelta(TokenUsage(input_tokens=9, output_tokens=4))
 def counting(caller: Caller) -> HTTPRequest:
     """A request whose answer is counted elsewhere."""
 
-    def read(body: bytes) -> list[Any]:
+    def read(body: bytes, end: list[Any]) -> list[Any]:
         found = orjson.loads(body)
-        return [UsageDelta(TokenUsage(input_tokens=found["in"], output_tokens=found["out"]))]
+        counts = TokenUsage(input_tokens=found["in"], output_tokens=found["out"])
+        return [*end, UsageDelta(counts)]
 
     asked = caller.request(is_stream=True)
     counts = HTTPRequest(

@@ -335,14 +335,14 @@ GET_URL = "https://api.replicate.com/v1/predictions/p1abc"
 def test_counts_are_got_from_the_prediction():
     """Its stream does not tell them."""
     metrics = {"input_token_count": 120, "output_token_count": 18}
+    usage = UsageDelta(TokenUsage(input_tokens=120, output_tokens=18), metrics)
     request = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}})
 
     assert request.epilogue is not None
     assert (request.epilogue.request.method, request.epilogue.request.url) == ("GET", GET_URL)
     assert request.epilogue.request.headers["authorization"] == "Bearer r8_test_key_12345"
-    assert request.epilogue.read(orjson.dumps({"metrics": metrics})) == [
-        UsageDelta(TokenUsage(input_tokens=120, output_tokens=18), metrics)
-    ]
+    told = request.epilogue.read(orjson.dumps({"metrics": metrics}), [Finish("stop")])
+    assert told == [Finish("stop"), usage]
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"metrics":{"predict_time":1}}'])
@@ -351,7 +351,7 @@ def test_prediction_that_does_not_count_tells_nothing(body):
     epilogue = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}}).epilogue
 
     assert epilogue is not None
-    assert epilogue.read(body) == []
+    assert epilogue.read(body, [Finish("stop")]) == [Finish("stop")]
 
 
 def test_key_goes_to_no_other_place_to_count():
@@ -442,3 +442,26 @@ async def test_prediction_is_created_and_listened_to(caller, upstream):
         ("POST", f"/v1/models/{LLAMA}/predictions"),
         ("GET", "/v1/files/1"),
     ]
+
+
+async def test_answer_that_its_limit_cut_off_says_so(caller, upstream):
+    """Only the prediction tells how many tokens were written, after its stream is over."""
+    credentials = Credentials(base_url=upstream.base_url, api_key="r8_test_key_12345")
+    question = CompletionRequest(model=LLAMA, messages=HI, params={"max_tokens": LIMIT})
+    urls = {"stream": f"{upstream.base_url}/files/1", "get": f"{upstream.base_url}/predictions/1"}
+    metrics = {"input_token_count": 120, "output_token_count": LIMIT}
+    upstream.enqueue(
+        json_reply({"status": "starting", "urls": urls}, 201),
+        stream_reply((TRANSCRIPTS / "plain.sse").read_bytes()),
+        json_reply({"status": "succeeded", "metrics": metrics}),
+    )
+
+    async with caller.client.stream(
+        caller.target,
+        REPLICATE.build_request(question, credentials),
+        lambda: REPLICATE.stream_decoder(question, lambda prefix: prefix),
+    ) as batches:
+        deltas = [delta async for batch in batches for delta in batch]
+
+    used = UsageDelta(TokenUsage(input_tokens=120, output_tokens=LIMIT), metrics)
+    assert deltas[-2:] == [Finish("length"), used]

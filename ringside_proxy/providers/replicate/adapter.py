@@ -25,7 +25,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat.params import EFFORT_PARAMS, asked_effort
-from ringside_proxy.providers.replicate.stream import PredictionDecoder, failure, prediction_usage
+from ringside_proxy.providers.replicate.stream import PredictionDecoder, counted, failure
 from ringside_proxy.providers.types import (
     Capabilities,
     CompletionRequest,
@@ -37,7 +37,6 @@ from ringside_proxy.providers.types import (
     HTTPRequest,
     StreamDecoder,
     Support,
-    UsageDelta,
 )
 
 Fields = dict[str, Any]
@@ -140,7 +139,7 @@ class Replicate(msgspec.Struct, frozen=True, kw_only=True):
             headers={"content-type": "application/json"} | _key(credentials),
             body=orjson.dumps({**target, "input": _prompt(request.messages, inputs) | given}),
             dropped_params=dropped,
-            follow=partial(_listen, self.name, credentials),
+            follow=partial(_listen, self.name, credentials, _limit(request.params)),
         )
 
     def build_embeddings_requests(
@@ -291,7 +290,7 @@ def _read(content: Any) -> tuple[str, list[str]]:
     return "\n".join(texts), images
 
 
-def _listen(provider: str, credentials: Credentials, body: bytes) -> HTTPRequest:
+def _listen(provider: str, credentials: Credentials, limit: int | None, body: bytes) -> HTTPRequest:
     """The call that gets a prediction's stream. Raises ProviderError if there is none to get."""
     prediction = _prediction(provider, body)
     _raise_failure(provider, prediction)
@@ -313,7 +312,7 @@ def _listen(provider: str, credentials: Credentials, body: bytes) -> HTTPRequest
         url=stream,
         headers=headers | _key(credentials),
         abandon=_cancel(prediction, credentials),
-        epilogue=_epilogue(prediction, credentials),
+        epilogue=_epilogue(prediction, credentials, limit),
     )
 
 
@@ -324,23 +323,23 @@ def _cancel(prediction: Fields, credentials: Credentials) -> HTTPRequest | None:
     return None if url is None else HTTPRequest(url=url, headers=headers | _key(credentials))
 
 
-def _epilogue(prediction: Fields, credentials: Credentials) -> Epilogue | None:
+def _epilogue(prediction: Fields, credentials: Credentials, limit: int | None) -> Epilogue | None:
     """The call that gets the counts, which a stream does not tell."""
     url = _url(prediction, "get", credentials)
     if url is None:
         return None
-    return Epilogue(HTTPRequest(method="GET", url=url, headers=_key(credentials)), counted)
+    return Epilogue(
+        HTTPRequest(method="GET", url=url, headers=_key(credentials)), partial(_counted, limit)
+    )
 
 
-def counted(body: bytes) -> list[Delta]:
-    """The usage in a prediction, if its model counts tokens."""
+def _counted(limit: int | None, body: bytes, end: list[Delta]) -> list[Delta]:
+    """The end of an answer with what its prediction says of it, if its model counts tokens."""
     try:
         prediction = orjson.loads(body)
     except orjson.JSONDecodeError:
-        return []
-    metrics = prediction.get("metrics") if isinstance(prediction, dict) else None
-    usage = prediction_usage(metrics)
-    return [] if usage is None else [UsageDelta(usage, metrics)]
+        return end
+    return counted(end, prediction.get("metrics") if isinstance(prediction, dict) else None, limit)
 
 
 def _key(credentials: Credentials) -> dict[str, str]:

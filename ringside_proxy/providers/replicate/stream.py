@@ -29,12 +29,18 @@ FLAGGED: Final = re.compile(
 class PredictionDecoder(AnswerDecoder[Event, Delta]):
     """One streamed answer. What came before an error is handed out before the error is raised.
 
+    Its end is told when its body is over, because only the prediction itself says why it ended.
     `limit` is the most tokens that were asked for: who wrote as many was cut off.
     """
 
     def __init__(self, provider: str, limit: int | None) -> None:
         super().__init__(provider, SSEDecoder(provider))
         self._limit = limit
+        self._end: list[Delta] = []
+
+    def close(self) -> list[Delta]:
+        """What the end of the body completes. Raises ProviderError if the answer is not whole."""
+        return super().close() + self._end
 
     def _frame(self, frame: Event, told: list[Delta]) -> None:
         match frame.name:
@@ -44,26 +50,19 @@ class PredictionDecoder(AnswerDecoder[Event, Delta]):
             case b"error":
                 raise failure(self._provider, frame.data.decode("utf-8", "replace"))
             case b"done":
-                self._done(frame.data, told)
+                self._done(frame.data)
             case _:
                 pass  # logs, and what is yet to be invented
 
-    def _done(self, data: bytes, deltas: list[Delta]) -> None:
+    def _done(self, data: bytes) -> None:
         said = _json(data)
         said = said if isinstance(said, dict) else {}
         if (reason := said.get("reason")) in ("canceled", "error"):
             raise ProviderUnavailableError(
                 f"{self._provider} ended the prediction ('{reason}').", provider=self._provider
             )
-        metrics = said.get("metrics")
-        usage = prediction_usage(metrics)
-        is_cut = (
-            usage is not None and self._limit is not None and usage.output_tokens >= self._limit
-        )
         self._mark_whole()
-        deltas.append(Finish("length" if is_cut else "stop"))
-        if usage is not None:
-            deltas.append(UsageDelta(usage, metrics))
+        self._end = counted([Finish("stop")], said.get("metrics"), self._limit)
 
     def _text(self, data: bytes) -> str:
         try:
@@ -72,6 +71,18 @@ class PredictionDecoder(AnswerDecoder[Event, Delta]):
             raise ProviderBadReplyError(
                 f"{self._provider} sent a piece of text that is not UTF-8.", provider=self._provider
             ) from error
+
+
+def counted(end: list[Delta], metrics: Any, limit: int | None) -> list[Delta]:
+    """The end of an answer with what its prediction counts, if it does: a text as long as the
+    limit was cut off by it.
+    """
+    usage = prediction_usage(metrics)
+    if usage is None:
+        return end
+    is_cut = limit is not None and usage.output_tokens >= limit
+    told = [Finish("length") if is_cut and isinstance(d, Finish) else d for d in end]
+    return [*told, UsageDelta(usage, metrics)]
 
 
 def prediction_usage(metrics: Any) -> TokenUsage | None:
