@@ -14,6 +14,7 @@ from tests.vendors.wires import says
 
 MESSAGES: Final = [{"role": "user", "content": "How warm is it in Bern?"}]
 THOUGHT: Final = "It is June, so it is warm."
+GOOD: Final = "It is warm."
 NEWEST: Final = "/v1/usage/records?order=desc&limit=1"
 COUNT: Final = Count(read=3000, written=60, cached=2048, kept=100, reasoned=25)
 LOW: Final = {"reasoning_effort": "low"}
@@ -114,6 +115,24 @@ async def test_thoughts_are_told_apart_from_the_words(provider: str, proxy: Prox
     [message] = [data for name, data in events if name == "thread.message.completed"]
     assert message["content"][0]["text"]["value"] == WORDS.text
     assert not any(THOUGHT in text for _, data in events for text in strings(data))
+
+
+TAGS: Final = ("groq", "together", "fireworks", "sambanova", "huggingface")
+
+
+@pytest.mark.parametrize("provider", TAGS)
+async def test_thoughts_without_their_opening_tag_are_no_words(provider: str, proxy: Proxy) -> None:
+    """Of a model whose prompt ends with the tag, in a chat, plain and streamed."""
+    proxy.answers(provider, says(provider, WORDS._replace(text=f"{THOUGHT}</think>\n\n{GOOD}")))
+    body = {"model": f"fc:{provider}/deepseek-r1", "messages": MESSAGES}
+
+    plain = (await proxy.call(CHAT, body))["choices"][0]["message"]
+    chunks = check_chat_stream(await proxy.post(CHAT, body | {"stream": True}))
+
+    deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+    assert (plain["reasoning_content"], plain["content"]) == (THOUGHT, GOOD)
+    assert "".join(d.get("reasoning_content") or "" for d in deltas) == THOUGHT
+    assert "".join(d.get("content") or "" for d in deltas) == GOOD
 
 
 @pytest.mark.parametrize("provider", TYPICAL_MODELS)

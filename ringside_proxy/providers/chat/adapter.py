@@ -26,6 +26,7 @@ from ringside_proxy.providers.chat.messages import (
     schema_text,
 )
 from ringside_proxy.providers.chat.params import SAMPLING_PARAMS, ModelRules, ParamRules, build
+from ringside_proxy.providers.chat.reasoning import ThinkTags
 from ringside_proxy.providers.chat.stream import ChatStreamDecoder
 from ringside_proxy.providers.embeddings import answer_as
 from ringside_proxy.providers.memo import Memo
@@ -176,9 +177,8 @@ class OpenAICompatible(msgspec.Struct, frozen=True, kw_only=True):
 
     def stream_decoder(self, request: CompletionRequest, new_id: NewId) -> StreamDecoder[Delta]:
         """A fresh decoder for the streamed answer to `request`."""
-        return ChatStreamDecoder(
-            self.name, new_id, replay=self.messages.replay, think_tags=self.think_tags
-        )
+        tags = ThinkTags(request.model) if self.think_tags else None
+        return ChatStreamDecoder(self.name, new_id, replay=self.messages.replay, think_tags=tags)
 
     def _rules(self, model: str) -> ModelRules:
         found = self._found_rules

@@ -5,6 +5,7 @@ https://docs.mistral.ai/capabilities/reasoning and
 https://api-docs.deepseek.com/guides/thinking_mode, read 2026-11-21.
 """
 
+import re
 from typing import Any, Final
 
 from ringside_proxy.providers.chat.messages import ReplayField
@@ -14,10 +15,20 @@ OPENING: Final = "<think>"
 CLOSING: Final = "</think>"
 
 
-class ThinkTags:
-    """Parts `<think>…</think>` at the start of the text from the answer, wherever it is cut."""
+OPENED_BY_TEMPLATE: Final = re.compile(r"deepseek-r1|\bqwq\b|-thinking\b")
+"""Names of models whose prompt ends with the opening tag, so that their answer may begin without."""
 
-    def __init__(self) -> None:
+
+class ThinkTags:
+    """Parts `<think>…</think>` at the start of the text from the answer, wherever it is cut.
+
+    A model that may begin in the middle of its thoughts is not told before it is known whether it
+    has: by the tag that closes them, by thoughts in a field of their own (`is_told_apart`), or by
+    its end.
+    """
+
+    def __init__(self, model: str = "") -> None:
+        self._may_be_open = OPENED_BY_TEMPLATE.search(model.lower()) is not None
         self._held = ""
         self._tag = OPENING
         self._is_over = False
@@ -32,7 +43,7 @@ class ThinkTags:
             if len(start) < len(OPENING) and OPENING.startswith(start):
                 return []
             if not start.startswith(OPENING):
-                return self.close()
+                return self._untagged(len(text))
             self._held, self._tag = start.removeprefix(OPENING), CLOSING
         if self._tag == CLOSING:
             thought, tag, rest = self._held.partition(CLOSING)
@@ -43,12 +54,27 @@ class ThinkTags:
             return thoughts + self._answer()
         return self._answer()
 
+    def is_told_apart(self) -> None:
+        """Thoughts came in their own field: what comes as text is the answer, or has its tag."""
+        self._may_be_open = False
+
     def close(self) -> list[Delta]:
         """What is left when no more text comes."""
         text, self._held, self._is_over = self._held, "", True
         if not text:
             return []
         return [ReasoningDelta(text)] if self._tag == CLOSING else [TextDelta(text)]
+
+    def _untagged(self, new_chars: int) -> list[Delta]:
+        """A text without the opening tag: the answer, or thoughts up to the tag that closes them."""
+        if not self._may_be_open:
+            return self.close()
+        at = self._held.find(CLOSING, max(len(self._held) - new_chars - len(CLOSING), 0))
+        if at < 0:
+            return []
+        thought, self._held, self._tag = self._held[:at], self._held[at + len(CLOSING) :], ""
+        thoughts: list[Delta] = [ReasoningDelta(thought)] if thought else []
+        return thoughts + self._answer()
 
     def _thought(self, size: int) -> list[Delta]:
         thought, self._held = self._held[:size], self._held[size:]

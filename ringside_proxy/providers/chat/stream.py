@@ -75,12 +75,12 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         new_id: NewId,
         *,
         replay: ReplayField | None = None,
-        think_tags: bool = False,
+        think_tags: ThinkTags | None = None,
     ) -> None:
         super().__init__(provider, SSEDecoder(provider))
         self._new_id = new_id
         self._replay = Replay(replay)
-        self._tags = ThinkTags() if think_tags else None
+        self._tags = think_tags
         self._calls: list[_Call] = []
         self._has_chunks = False
         self._service_tier: str | None = None
@@ -117,7 +117,9 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
             self._content(delta.get("content"), deltas)
             if refusal := _text(delta, "refusal"):
                 deltas.append(RefusalDelta(refusal))
-            for fragment in _dicts(delta.get("tool_calls")):
+            if fragments := _dicts(delta.get("tool_calls")):
+                deltas += self._told(self._tags.close()) if self._tags else []
+            for fragment in fragments:
                 self._fragment(fragment, deltas)
         reason = choice.get("finish_reason")
         # An empty word after calls is xAI's way to say `tool_calls`; otherwise it says nothing.
@@ -127,6 +129,8 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
     def _reasoning(self, delta: dict[str, Any], deltas: list[Delta]) -> None:
         if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
             self._replay.text(reasoning)
+            if self._tags:
+                self._tags.is_told_apart()
             deltas.append(ReasoningDelta(reasoning))
         self._replay.details(_dicts(delta.get("reasoning_details")))
 
