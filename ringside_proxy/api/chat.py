@@ -1,6 +1,6 @@
 """/v1/chat/completions and /v1/embeddings."""
 
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from aiohttp import web
 
@@ -35,7 +35,7 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     )
     if body.stream:
         return await _stream(request, call)
-    async with _until_stopped(request):
+    with _until_stopped(request):
         answer = await services(request).completions.chat(call)
     return _answer(answer, call.route, call.meter, call.dropped_params)
 
@@ -48,7 +48,7 @@ async def create_embeddings(request: web.Request) -> web.Response:
     call = EmbeddingsCall(
         route=route, meter=meter, input=body.input, params=params, request_id=request[REQUEST_ID]
     )
-    async with _until_stopped(request):
+    with _until_stopped(request):
         answer = await services(request).completions.embeddings(call)
     return _answer(answer, call.route, meter, call.dropped_params)
 
@@ -83,19 +83,17 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     is_kept = caller(request).once is not None
     stream: sse.Stream | None = None
     try:
-        async with (
-            _until_stopped(request),
-            services(request).completions.chat_stream(call) as (first, rest),
-        ):
-            stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
-            await stream.begin()
-            if is_kept:
-                kept.feed(first)  # first: what may have been told is told again
-            await stream.write(first)
-            async for frames in rest:
+        with _until_stopped(request):
+            async with services(request).completions.chat_stream(call) as (first, rest):
+                stream = sse.Stream(request, _headers(call.route, call.meter, call.dropped_params))
+                await stream.begin()
                 if is_kept:
-                    kept.feed(frames)
-                await stream.write(frames)
+                    kept.feed(first)  # first: what may have been told is told again
+                await stream.write(first)
+                async for frames in rest:
+                    if is_kept:
+                        kept.feed(frames)
+                    await stream.write(frames)
     except Exception as error:
         if stream is None or not stream.has_begun:
             raise
@@ -106,7 +104,7 @@ async def _stream(request: web.Request, call: ChatCall) -> web.StreamResponse:
     return await stream.end()
 
 
-def _until_stopped(request: web.Request) -> AbstractAsyncContextManager[None]:
+def _until_stopped(request: web.Request) -> AbstractContextManager[None]:
     """A stop of the proxy ends the call with an error; one with an Idempotency-Key ends by itself."""
     if caller(request).once is not None:
         return nullcontext()

@@ -1,9 +1,8 @@
 """Work that a stop of the proxy ends: whoever waits for it is told, instead of just being left."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Final
+from types import TracebackType
+from typing import Any, Final
 
 from ringside_proxy.domain.errors import ShuttingDownError
 
@@ -11,38 +10,51 @@ SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
 
 
 class Cutoff:
-    """Holds on to what is at work, until it is pulled."""
+    """Holds on to the tasks at work, until it is pulled."""
 
     def __init__(self) -> None:
-        self._open: set[asyncio.Timeout] = set()
+        self._at_work: set[asyncio.Task[Any]] = set()
         self._is_pulled = False
 
-    @asynccontextmanager
-    async def around(self) -> AsyncIterator[None]:
+    def around(self) -> "_Around":
         """For work that ends, once the proxy stops, as if its caller had cancelled it.
 
-        Raises ShuttingDownError then.
+        Raises ShuttingDownError then. A task is in one such block at a time.
         """
         if self._is_pulled:
             raise _shutting_down()
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                self._open.add(limit)
-                yield
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise _shutting_down() from None
-        finally:
-            self._open.discard(limit)
+        return _Around(self._at_work)
 
     def pull(self) -> None:
         """End all of it, and begin nothing more; once."""
         self._is_pulled = True
-        now_s = asyncio.get_running_loop().time()
-        for limit in self._open:
-            limit.reschedule(now_s)
+        while self._at_work:  # that its task is missing tells a block who has cancelled it
+            self._at_work.pop().cancel()
+
+
+class _Around:
+    """What `asyncio.timeout(None)` does, at a tenth of its price: every call is in one."""
+
+    __slots__ = ("_at_work", "_cancels_before", "_task")
+
+    def __init__(self, at_work: set[asyncio.Task[Any]]) -> None:
+        self._at_work = at_work
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - handlers run in tasks
+        self._task, self._cancels_before = task, task.cancelling()
+        self._at_work.add(task)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if self._task in self._at_work:
+            self._at_work.discard(self._task)
+            return
+        is_only_ours = self._task.uncancel() <= self._cancels_before
+        if is_only_ours and kind is asyncio.CancelledError:
+            raise _shutting_down() from None
 
 
 def _shutting_down() -> ShuttingDownError:
