@@ -14,11 +14,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any, Final
-from weakref import WeakValueDictionary
+from weakref import WeakSet
 
 import msgspec
 
-from ringside_proxy.domain import model_ref
 from ringside_proxy.domain.errors import (
     BillingError,
     ProviderError,
@@ -32,11 +31,9 @@ from ringside_proxy.domain.ledger import (
     bytes_as_tokens,
     input_tokens_bound,
 )
-from ringside_proxy.domain.money import markup
-from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
-from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
 from ringside_proxy.providers.types import CompletionRequest, HTTPRequest
+from ringside_proxy.services.attempt_costs import consumed_at, lost
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.paid_requests import as_paid, given_limit
 from ringside_proxy.services.rate_limits import Reservation
@@ -54,9 +51,6 @@ from ringside_proxy.telemetry.logs import fields
 from ringside_proxy.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
-
-REPORTED: Final = "provider"
-"""The price source of a cost that the provider itself named."""
 
 ORPHANS_AT_ONCE: Final = 500
 STALE_MS: Final = 15 * 60 * 1000
@@ -83,7 +77,7 @@ class Ledger:
         self.boot = boot
         self.clock_jumped = False
         """The clock is far ahead of everything stored: no budget is opened by it."""
-        self.at_work: WeakValueDictionary[str, Meter] = WeakValueDictionary()
+        self._at_work: WeakSet[Meter] = WeakSet()
         """Who will end a hold, as long as somebody will: a wall clock cannot tell, it may be set."""
 
     def meter(
@@ -100,7 +94,9 @@ class Ledger:
         `once`: see `Caller`; that the call went out is noted with its hold. `reservation` is told
         what each attempt consumed.
         """
-        return Meter(self, snapshot, route, call, once, reservation)
+        meter = Meter(self, snapshot, route, call, once, reservation)
+        self._at_work.add(meter)
+        return meter
 
     async def recover(self, snapshot: Snapshot, *, trusts_clock: bool = False) -> None:
         """Book what calls of dead processes may have consumed. Runs before anything is served."""
@@ -122,9 +118,10 @@ class Ledger:
         )
         if since_ms is None or now_ms - since_ms < STALE_MS:
             return
-        limit = ORPHANS_AT_ONCE + len(self.at_work)
+        at_work = {meter.hold_id for meter in self._at_work}
+        limit = ORPHANS_AT_ONCE + len(at_work)
         stale = await self.db.read(ledger.stale, now_ms - STALE_MS, limit)
-        forgotten = [hold for hold in stale if hold.id not in self.at_work]
+        forgotten = [hold for hold in stale if hold.id not in at_work]
         if forgotten:
             logger.error("holds were forgotten", extra=fields(count=len(forgotten)))
             await self._end(snapshot, forgotten)
@@ -141,7 +138,7 @@ class Ledger:
         def close(tx: Tx, orphan: ledger.OrphanHold) -> bool:
             run_id = orphan.call.run_id
             saved = 0 if run_id is None else items.open_bytes(tx, run_id)
-            return ledger.close(tx, _lost(orphan, saved, snapshot, terms), terms)
+            return ledger.close(tx, lost(orphan, saved, snapshot, terms), terms)
 
         def apply(tx: Tx) -> int:
             return sum(close(tx, orphan) for orphan in orphans)
@@ -185,6 +182,11 @@ class Meter:
         """What they cost; None once a price was unknown."""
         self.remaining_nano: int | None = None
         """What the customer has left beside what is held for this call; None if it has no cap."""
+
+    @property
+    def hold_id(self) -> str | None:
+        """The hold that was asked for last; it may have ended."""
+        return None if self._ask is None else self._ask.hold_id
 
     def open_with(self, apply: Callable[[Tx], Any], on_stored: Callable[[Any], None]) -> None:
         """Have `apply` done in the transaction of the first hold, and `on_stored` told its result.
@@ -287,7 +289,7 @@ class Meter:
         if usage != NO_USAGE:
             self._was_sent = True
             tier = service_tier or self._call.service_tier
-            consumed = _consumed(self._price, self._call.provider, usage, raw, tier, self.terms)
+            consumed = consumed_at(self._price, self._call.provider, usage, raw, tier, self.terms)
             self._count(hold, consumed)
         self._closing = Closing(hold_id=hold.id, consumed=consumed)
         if self.remaining_nano is not None:
@@ -363,7 +365,6 @@ class Meter:
 
     async def _hold_for(self, ask: Ask) -> Hold:
         self._ask = ask
-        self._books.at_work[ask.hold_id] = self
         before = self.closing()
         (apply, on_stored), self._opening = self._opening, NOTHING
         reserved = self._books.db.submit(_reserve, ask, self.terms, before, self._once, apply)
@@ -451,48 +452,3 @@ def _close(tx: Tx, closing: Closing, terms: Terms, recalled: bytes | None) -> No
     ledger.close(tx, closing, terms)
     if recalled is not None:
         idempotency.recalled(tx, recalled)
-
-
-def _consumed(
-    price: Price | None,
-    provider: str,
-    usage: TokenUsage,
-    raw: dict[str, Any] | None,
-    service_tier: str | None,
-    terms: Terms,
-) -> Consumed:
-    """What an attempt cost: by the owner's price, else by the provider's own word, else as listed."""
-    cost, source = None, None
-    if price is not None:
-        written_1h = usage.cache_write_1h_input_tokens
-        cost = price.cost_nano_usd(
-            usage, service_tier=service_tier, cache_write_1h_tokens=written_1h
-        )
-        source = price.source
-    if source != CONFIG and raw is not None:
-        reported = reported_cost_nano_usd(provider, raw)
-        cost, source = (cost, source) if reported is None else (reported, REPORTED)
-    return Consumed(
-        usage=usage,
-        provider_cost_nano=cost,
-        markup_nano=None if cost is None else markup(cost, terms.wallet.markup_ppm),
-        price_source=source,
-        service_tier=service_tier,
-        raw=raw,
-    )
-
-
-def _lost(orphan: ledger.OrphanHold, saved_bytes: int, snapshot: Snapshot, terms: Terms) -> Closing:
-    """The end of a call whose process died: it went out, and nobody heard what came of it.
-
-    Its prompt is known by its length, its answer by what was saved of it.
-    """
-    call = orphan.call
-    price = snapshot.prices.find(model_ref.stored(call.model), orphan.created_ms)
-    usage = TokenUsage(
-        input_tokens=bytes_as_tokens(call.body_bytes),
-        output_tokens=bytes_as_tokens(saved_bytes),
-        is_estimated=True,
-    )
-    consumed = _consumed(price, call.provider, usage, None, call.service_tier, terms)
-    return Closing(hold_id=orphan.id, consumed=consumed)

@@ -1,0 +1,61 @@
+"""What an attempt at a model call cost, and what one whose end nobody saw may have cost."""
+
+from typing import Any, Final
+
+from ringside_proxy.domain import model_ref
+from ringside_proxy.domain.ledger import bytes_as_tokens
+from ringside_proxy.domain.money import markup
+from ringside_proxy.domain.pricing import CONFIG, Price
+from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
+from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.store.ledger import Closing, OrphanHold, Terms
+from ringside_proxy.store.usage import Consumed
+
+REPORTED: Final = "provider"
+"""The price source of a cost that the provider itself named."""
+
+
+def consumed_at(
+    price: Price | None,
+    provider: str,
+    usage: TokenUsage,
+    raw: dict[str, Any] | None,
+    service_tier: str | None,
+    terms: Terms,
+) -> Consumed:
+    """What an attempt cost: by the owner's price, else by the provider's own word, else as listed."""
+    cost, source = None, None
+    if price is not None:
+        written_1h = usage.cache_write_1h_input_tokens
+        cost = price.cost_nano_usd(
+            usage, service_tier=service_tier, cache_write_1h_tokens=written_1h
+        )
+        source = price.source
+    if source != CONFIG and raw is not None:
+        reported = reported_cost_nano_usd(provider, raw)
+        cost, source = (cost, source) if reported is None else (reported, REPORTED)
+    return Consumed(
+        usage=usage,
+        provider_cost_nano=cost,
+        markup_nano=None if cost is None else markup(cost, terms.wallet.markup_ppm),
+        price_source=source,
+        service_tier=service_tier,
+        raw=raw,
+    )
+
+
+def lost(orphan: OrphanHold, saved_bytes: int, snapshot: Snapshot, terms: Terms) -> Closing:
+    """The end of a call whose process died: it went out, and nobody heard what came of it.
+
+    Its prompt is known by its length, its answer by what was saved of it.
+    """
+    call = orphan.call
+    price = snapshot.prices.find(model_ref.stored(call.model), orphan.created_ms)
+    usage = TokenUsage(
+        input_tokens=bytes_as_tokens(call.body_bytes),
+        output_tokens=bytes_as_tokens(saved_bytes),
+        is_estimated=True,
+    )
+    consumed = consumed_at(price, call.provider, usage, None, call.service_tier, terms)
+    return Closing(hold_id=orphan.id, consumed=consumed)
