@@ -10,6 +10,7 @@ from ringside_proxy.api import sse
 from ringside_proxy.api.context import caller, json_response, services, terms
 from ringside_proxy.api.wallet import top_up_object
 from ringside_proxy.api.webhooks import webhook_object
+from ringside_proxy.delivery.endpoints import REPLAY_TO, SECRET_OF
 from ringside_proxy.domain.callers import Caller
 from ringside_proxy.domain.errors import (
     IdempotencyAnswerNotKeptError,
@@ -76,7 +77,8 @@ def _unknown(earlier: Earlier) -> IdempotencyError:
             "provider: what came of it is not known, and it may have been paid for. To have it "
             "carried out once more, send it with a new key."
         )
-    about = "" if earlier.resource is None else f" ({earlier.resource})"
+    named = (earlier.resource or "").removeprefix(SECRET_OF).removeprefix(REPLAY_TO)
+    about = f" ({named})" if named else ""
     return IdempotencyAnswerNotKeptError(
         f"An earlier request with this Idempotency-Key was carried out{about}, but its answer is "
         "not kept: it was larger than 1 MiB, or showed a secret. To have it carried out once more, "

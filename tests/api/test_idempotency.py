@@ -286,6 +286,7 @@ async def test_every_post_is_carried_out_once(
     assert first.status == 200
     if route.shows_secret:
         assert (again.status, again.error["code"]) == (409, "idempotency_answer_not_kept")
+        assert f" ({first.json['id']})," in again.error["message"]
     else:
         assert (again.status, again.body) == (200, first.body)
         assert again.headers["content-type"] == first.headers["content-type"]
