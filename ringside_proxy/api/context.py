@@ -7,8 +7,7 @@ import msgspec
 from aiohttp import web
 
 from ringside_proxy.delivery.endpoints import Webhooks
-from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
-from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.callers import Caller, require_customer_id
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.assistants import Assistants
 from ringside_proxy.services.completions import Completions
@@ -105,12 +104,8 @@ def customer(request: web.Request, user: str | None) -> str | None:
         return own
     param, given = ("user", user) if user else ("x-ringside-customer", None)
     given = given or request.headers.get("x-ringside-customer")
-    if given is not None and CUSTOMER_ID.fullmatch(given) is None:
-        raise InvalidRequestError(
-            f"Invalid '{param}': a customer id has 1 to 256 characters of A-Z a-z 0-9 _ . : @ -.",
-            param=param,
-            code="invalid_value",
-        )
+    if given is not None:
+        require_customer_id(given, param)
     return given
 
 

@@ -10,13 +10,17 @@ from ringside_proxy.api.bodies import Body, Metadata, Name
 from ringside_proxy.api.context import caller, json_response, services, terms
 from ringside_proxy.api.decode import decode_query
 from ringside_proxy.api.request import read_body
-from ringside_proxy.domain.callers import CUSTOMER_ID
-from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.domain.callers import (
+    CUSTOMER_ID_CHARACTER,
+    CUSTOMER_ID_LENGTH_MAX,
+    require_customer_id,
+)
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.store import accounts as store
 
 CustomerID: TypeAlias = Annotated[
-    str, Meta(min_length=1, max_length=256, pattern=r"^[A-Za-z0-9_.:@-]+\Z")
+    str,
+    Meta(min_length=1, max_length=CUSTOMER_ID_LENGTH_MAX, pattern=rf"^{CUSTOMER_ID_CHARACTER}+\Z"),
 ]
 PerMinute: TypeAlias = Annotated[int, Meta(ge=1, le=10**9)]
 
@@ -69,12 +73,7 @@ async def update(request: web.Request) -> web.Response:
     """PATCH and POST /v1/customers/{customer_id}: makes one that is not there yet."""
     body = await read_body(request, ModifyCustomer)
     customer_id = request.match_info["customer_id"]
-    if CUSTOMER_ID.fullmatch(customer_id) is None:
-        raise InvalidRequestError(
-            "Invalid 'id': a customer id has 1 to 256 characters of A-Z a-z 0-9 _ . : @ -.",
-            param="id",
-            code="invalid_value",
-        )
+    require_customer_id(customer_id, "id")
     changed = await services(request).customers.put(
         customer_id, _changes(body), terms(request), caller(request).once
     )

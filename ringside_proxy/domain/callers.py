@@ -5,7 +5,11 @@ from typing import Final, Literal
 
 import msgspec
 
-CUSTOMER_ID: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,256}")
+from ringside_proxy.domain.errors import InvalidRequestError
+
+CUSTOMER_ID_CHARACTER: Final = "[A-Za-z0-9_.:@-]"
+CUSTOMER_ID_LENGTH_MAX: Final = 256
+CUSTOMER_ID: Final = re.compile(f"{CUSTOMER_ID_CHARACTER}{{1,{CUSTOMER_ID_LENGTH_MAX}}}")
 """How end-customers may be named: their ids stand in paths as they are."""
 
 DEVELOPERS: Final = ""
@@ -32,3 +36,14 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def sees(self, owner: str) -> bool:
         """Developers see everything, a client what its customer's tokens made."""
         return self.role == "developer" or owner == self.owner
+
+
+def require_customer_id(given: str, param: str) -> None:
+    """Raise InvalidRequestError unless an end-customer may be named so."""
+    if CUSTOMER_ID.fullmatch(given) is None:
+        raise InvalidRequestError(
+            f"Invalid '{param}': a customer id has 1 to {CUSTOMER_ID_LENGTH_MAX} characters of "
+            "A-Z a-z 0-9 _ . : @ -.",
+            param=param,
+            code="invalid_value",
+        )

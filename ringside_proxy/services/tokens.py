@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from ringside_proxy.domain.callers import CUSTOMER_ID, Caller
+from ringside_proxy.domain.callers import Caller, require_customer_id
 from ringside_proxy.domain.errors import (
     AuthenticationError,
     InvalidRequestError,
@@ -180,12 +180,8 @@ def require_customer(role: str, customer: str | None) -> None:
             param="customer",
             code="invalid_value",
         )
-    if customer is not None and CUSTOMER_ID.fullmatch(customer) is None:
-        raise InvalidRequestError(
-            "Invalid 'customer': a customer id has 1 to 256 characters of A-Z a-z 0-9 _ . : @ -.",
-            param="customer",
-            code="invalid_value",
-        )
+    if customer is not None:
+        require_customer_id(customer, "customer")
 
 
 def configured_id(token: TokenSettings) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from ringside_proxy.domain.callers import CUSTOMER_ID
 from ringside_proxy.domain.money import NANO_PER_USD
 
 KIB: Final = 1 << 10
@@ -48,7 +49,7 @@ Origin = Annotated[
 CustomerID = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9_.:@-]{1,256}$",
+        pattern=f"^{CUSTOMER_ID.pattern}$",
         examples=["customer_42"],
         extra={"expects": "a customer id: up to 256 letters, digits and _ . : @ -"},
     ),
