@@ -10,6 +10,7 @@ from ringside_proxy.api.errors import plain_response
 from ringside_proxy.domain.errors import OverloadedError, StorageFullError
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
+from ringside_proxy.telemetry.metrics import METRICS_CONTENT_TYPE
 
 WRITER_S_MAX: Final = 5.0
 QUEUE_AGAIN_S: Final = 0.1
@@ -37,7 +38,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus' text format; rendered in a thread, because it takes a while."""
     text = await asyncio.to_thread(services(request).metrics.render)
-    return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4"})
+    return web.Response(body=text, headers={"Content-Type": METRICS_CONTENT_TYPE})
 
 
 async def _answer_of_the_writer(db: Database) -> None:

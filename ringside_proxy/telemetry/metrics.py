@@ -10,13 +10,13 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from ringside_proxy.domain.runs import TERMINAL
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.telemetry.families import OTHER, Counter, Family, Histogram
 
-METRICS_CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+METRICS_CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what `Metrics.render` gives."""
 NAMESPACE: Final = "ringside"
 
 Operation = Literal["chat", "embeddings"]
