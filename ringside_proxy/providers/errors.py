@@ -30,6 +30,11 @@ MESSAGE_CHARS_MAX: Final = 500
 SECRET_CHARS_MIN: Final = 12
 RETRY_AFTER_S_MAX: Final = 24 * 60 * 60
 
+SCHEMA_REJECTED: Final = "schema_not_supported"
+"""The strict decoder does not take the schema: the call may pass with the schema in words."""
+STATE_REJECTED: Final = "provider_state_rejected"
+"""What came back does not fit this conversation: the call may pass without it."""
+
 ErrorClass = type[ProviderError]
 
 

@@ -22,6 +22,7 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.client import ProviderClient
+from ringside_proxy.providers.errors import SCHEMA_REJECTED, STATE_REJECTED
 from ringside_proxy.providers.types import (
     CompletionRequest,
     Delta,
@@ -42,10 +43,6 @@ from ringside_proxy.services.joined_text import joined_text
 from ringside_proxy.services.json_schemas import Schemas
 from ringside_proxy.services.metering import Meter
 from ringside_proxy.services.model_routing import Route
-
-SCHEMA_REJECTED: Final = "schema_not_supported"
-STATE_REJECTED: Final = "provider_state_rejected"
-"""What adapters call a refusal of the schema itself, and of state that was given back."""
 
 CONTINUATIONS_MAX: Final = 8
 """How often a provider may break a long answer off to be asked to go on."""

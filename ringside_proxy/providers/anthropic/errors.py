@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ringside_proxy.domain.errors import ProviderError
-from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.errors import SCHEMA_REJECTED, STATE_REJECTED, error_from_frame
 
 STATUSES: Final = {
     "invalid_request_error": 400,
@@ -27,11 +27,6 @@ STATUSES: Final = {
     "timeout_error": 504,
     "overloaded_error": 529,
 }
-
-STATE_REJECTED: Final = "provider_state_rejected"
-"""The thinking that came back does not fit this conversation: the call may pass without it."""
-SCHEMA_REJECTED: Final = "schema_not_supported"
-"""The strict decoder does not take the schema: the call may pass with the schema in words."""
 
 WORDS: Final = {
     "bound to a different conversation": STATE_REJECTED,

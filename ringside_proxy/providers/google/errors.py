@@ -15,7 +15,12 @@ import msgspec
 import orjson
 
 from ringside_proxy.domain.errors import ProviderError
-from ringside_proxy.providers.errors import error_from_frame, error_from_reply
+from ringside_proxy.providers.errors import (
+    SCHEMA_REJECTED,
+    STATE_REJECTED,
+    error_from_frame,
+    error_from_reply,
+)
 
 DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 PER_DAY: Final = "PerDay"
@@ -27,10 +32,6 @@ REASONS: Final = {"API_KEY_INVALID": "invalid_api_key", "API_KEY_EXPIRED": "inva
 STATUSES: Final = {"FAILED_PRECONDITION": 403, "CANCELLED": 503}
 """The owner's region or billing, and Google's own change of mind, are not the request's fault."""
 
-STATE_REJECTED: Final = "provider_state_rejected"
-"""A signature is missing, or is another conversation's: the call may pass without what was kept."""
-SCHEMA_REJECTED: Final = "schema_not_supported"
-"""The strict decoder does not take the schema: the call may pass with the schema in words."""
 WORDS: Final = {
     "thought_signature": STATE_REJECTED,
     "thought signature": STATE_REJECTED,

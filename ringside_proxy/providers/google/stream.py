@@ -23,8 +23,8 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX
-from ringside_proxy.providers.errors import redact
-from ringside_proxy.providers.google.errors import STATE_REJECTED, stream_error, unwrapped
+from ringside_proxy.providers.errors import STATE_REJECTED, redact
+from ringside_proxy.providers.google.errors import stream_error, unwrapped
 from ringside_proxy.providers.google.state import Halt
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
