@@ -44,7 +44,7 @@ from ringside_proxy.services.live_runs import LiveRuns, StopReason
 from ringside_proxy.services.metering import Ledger
 from ringside_proxy.services.model_routing import ActiveProvider, AnswerRules, ModelRouter, Slot
 from ringside_proxy.services.models import Models
-from ringside_proxy.services.prices import PriceBook, overrides
+from ringside_proxy.services.prices import PriceBook, facts, overrides
 from ringside_proxy.services.rate_limits import RateLimits
 from ringside_proxy.services.run_executor import RunExecutor
 from ringside_proxy.services.runs import Runs
@@ -347,6 +347,7 @@ async def build_router(settings: Settings, sandbox: SandboxHost) -> ModelRouter:
         {alias: _slot(slot) for alias, slot in settings.slots.items()},
         _answer_rules(settings),
         _deployments(settings),
+        facts(settings.prices),
         system_uniform(),
     )
 

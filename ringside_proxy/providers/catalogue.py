@@ -12,10 +12,11 @@ from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from ringside_proxy.domain.model_facts import Capability
 from ringside_proxy.domain.money import NANO_PER_USD
 from ringside_proxy.domain.price_lists import (
     DatedPrices,
@@ -25,9 +26,6 @@ from ringside_proxy.domain.price_lists import (
     PriceList,
 )
 
-Capability = Literal[
-    "tools", "json_schema", "reasoning", "vision", "streaming", "embeddings", "prompt_caching"
-]
 NAMES_KEPT_MAX: Final = 4096
 """Answers at hand; callers choose names, so there is no end of them."""
 COMPACT_DATE: Final = re.compile(r"-(20\d\d)(\d\d)(\d\d)$")

@@ -21,7 +21,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import msgspec
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
-from ringside_proxy.providers.catalogue import Capability
+from ringside_proxy.domain.model_facts import Capability
 from ringside_proxy.providers.model_names import EMBEDS, NOT_SERVED
 from ringside_proxy.providers.types import Credentials, HTTPRequest
 

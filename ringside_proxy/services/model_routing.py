@@ -8,6 +8,7 @@ import msgspec
 from ringside_proxy.domain import model_ref
 from ringside_proxy.domain.addresses import AddressRules
 from ringside_proxy.domain.errors import ProviderNotConfiguredError
+from ringside_proxy.domain.model_facts import ByName, FactsOverride
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Model
@@ -108,7 +109,8 @@ class ActiveProvider(msgspec.Struct, frozen=True, kw_only=True):
 class ModelRouter:
     """The models that can be named here. Immutable: a new configuration makes a new one.
 
-    `behind` says which model stands behind a name of the owner's own (Azure's deployments).
+    `behind` says which model stands behind a name of the owner's own (Azure's deployments), `told`
+    what the owner says that models take and can do, by their names (`ByName`).
     `uniform` shares out the calls of a slot with several models.
     """
 
@@ -119,6 +121,7 @@ class ModelRouter:
         slots: Mapping[str, Slot],
         rules: AnswerRules,
         behind: Mapping[ModelRef, ModelRef] | None = None,
+        told: Mapping[str, FactsOverride] | None = None,
         uniform: Uniform = lambda low, high: low,
     ) -> None:
         self._uniform = uniform
@@ -127,12 +130,30 @@ class ModelRouter:
         self.active = active
         self.slots = slots
         self.behind = behind or {}
+        self._told = ByName(told or {})
         self._kept: dict[str, Route] = {}
 
     def facts(self, ref: ModelRef) -> Model | None:
-        """What the bundled table knows of a model, by the name that is used here."""
-        model = self.behind.get(ref, ref)
-        return catalogue.find(model.provider, model.model)
+        """What is known of a model, by the name that is used here: by the owner, else the table."""
+        behind, told = self.behind.get(ref, ref), self._told.find(ref)
+        known = catalogue.find(behind.provider, behind.model)
+        if told is None:
+            return known
+        if known is None and told.like is not None:
+            known = catalogue.find(told.like.provider, told.like.model)
+        return self.as_told(ref, known or unknown_model(ref.model))
+
+    def as_told(self, ref: ModelRef, known: Model) -> Model:
+        """What is known of a model, with what the owner says over it."""
+        told = self._told.find(ref)
+        if told is None:
+            return known
+        return msgspec.structs.replace(
+            known,
+            context_window=told.context_window or known.context_window,
+            max_output_tokens=told.max_output_tokens or known.max_output_tokens,
+            supports=known.supports if told.supports is None else told.supports,
+        )
 
     def check(self, name: str) -> None:
         """Raise InvalidModelError for a name that can never be served here."""
@@ -195,6 +216,17 @@ class ModelRouter:
             fallback_on=slot.fallback_on,
             next=following,
         )
+
+
+def unknown_model(name: str) -> Model:
+    """A model that the table does not have: a fine-tuned one, or one newer than this version."""
+    return Model(
+        id=name,
+        created=0,
+        context_window=None,
+        max_output_tokens=None,
+        supports=(),
+    )
 
 
 def _at(point: float, sharing: list[tuple[ModelRef, int]]) -> ModelRef:

@@ -10,17 +10,18 @@ from typing import Final, Literal
 import msgspec
 
 from ringside_proxy.domain.errors import NotFoundError
+from ringside_proxy.domain.model_facts import Capability
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.money import usd, usd_or_null
 from ringside_proxy.domain.price_lists import ListedRates
 from ringside_proxy.providers import catalogue
-from ringside_proxy.providers.catalogue import Capability, Model
+from ringside_proxy.providers.catalogue import Model
 from ringside_proxy.providers.listings import ListedModel
 from ringside_proxy.providers.types import Capabilities, Provider, Support
 from ringside_proxy.sandbox import embeddings as sandbox_embeddings
 from ringside_proxy.sandbox import models as sandbox_models
 from ringside_proxy.services.live_models import LiveModels
-from ringside_proxy.services.model_routing import ModelRouter
+from ringside_proxy.services.model_routing import ModelRouter, unknown_model
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.system import Clock
 
@@ -114,7 +115,7 @@ def _of(router: ModelRouter, provider: str, live: tuple[ListedModel, ...]) -> It
     own = [ref for ref in router.behind if ref.provider == provider]
     if own:
         return [
-            msgspec.structs.replace(router.facts(ref) or _unknown(ref.model), id=ref.model)
+            msgspec.structs.replace(router.facts(ref) or unknown_model(ref.model), id=ref.model)
             for ref in own
         ]
     if provider == "sandbox":
@@ -131,7 +132,7 @@ def _seen(name: str, live: ListedModel, known: Model | None, provider: Provider)
     """What the table knows of a model that its provider lists, or else what the list says."""
     if known is None:
         supports = live.supports or _default_abilities(provider.capabilities(name))
-        known = msgspec.structs.replace(_unknown(name), supports=supports)
+        known = msgspec.structs.replace(unknown_model(name), supports=supports)
     return msgspec.structs.replace(
         known,
         id=name,
@@ -156,12 +157,13 @@ def _slots(snapshot: Snapshot, at_ms: int, models: dict[str, ModelObject]) -> It
         ref = slot.ref
         target = models.get(str(ref))
         if target is None:
-            facts = snapshot.router.facts(ref) or _unknown(ref.model)
+            facts = snapshot.router.facts(ref) or unknown_model(ref.model)
             target = _object(snapshot, at_ms, ref, facts)
         yield msgspec.structs.replace(target, id=f"slot:{alias}", resolves_to=str(ref))
 
 
 def _object(snapshot: Snapshot, at_ms: int, ref: ModelRef, model: Model) -> ModelObject:
+    model = snapshot.router.as_told(ref, model)
     rates = snapshot.prices.rates(ref, model.prices, at_ms)
     active = snapshot.router.active.get(ref.provider)
     supports = model.supports if active is None else _served(model.supports, active.provider, ref)
@@ -199,21 +201,10 @@ def _pricing(rates: ListedRates, *, is_embedding: bool) -> Pricing:
     )
 
 
-def _unknown(name: str) -> Model:
-    """A model that the table does not have: a fine-tuned one, or one newer than this version."""
-    return Model(
-        id=name,
-        created=0,
-        context_window=None,
-        max_output_tokens=None,
-        supports=(),
-    )
-
-
 def _sandbox_models() -> tuple[Model, ...]:
     chat = tuple(_sandbox_model(row.example, SANDBOX_SUPPORTS) for row in sandbox_models.ROWS)
     return (*chat, _sandbox_model(sandbox_embeddings.NAME, ("embeddings",)))
 
 
 def _sandbox_model(name: str, supports: tuple[Capability, ...]) -> Model:
-    return msgspec.structs.replace(_unknown(name), created=SANDBOX_CREATED, supports=supports)
+    return msgspec.structs.replace(unknown_model(name), created=SANDBOX_CREATED, supports=supports)

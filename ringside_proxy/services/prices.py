@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from ringside_proxy.domain.model_facts import ByName, FactsOverride
 from ringside_proxy.domain.model_ref import ModelRef, stored
 from ringside_proxy.domain.price_lists import (
     DatedPrices,
@@ -45,8 +46,7 @@ class _Dated(msgspec.Struct, frozen=True):
 class PriceBook:
     """What models cost under one configuration: a new configuration makes a new book.
 
-    `overrides` are what the owner wrote, by `fc:<provider>/<model>`, or with a trailing `*` for
-    all that begin so: the whole name wins over a beginning, a longer beginning over a shorter one.
+    `overrides` are what the owner wrote, by its name (`ByName`).
     `behind` says which model stands behind a name of the owner's own.
     """
 
@@ -55,12 +55,7 @@ class PriceBook:
         overrides: Mapping[str, PriceOverride] | None = None,
         behind: Mapping[ModelRef, ModelRef] | None = None,
     ) -> None:
-        given = overrides or {}
-        self._exact = {name: over for name, over in given.items() if not name.endswith("*")}
-        self._globs = sorted(
-            ((name[:-1], over) for name, over in given.items() if name.endswith("*")),
-            key=lambda glob: -len(glob[0]),
-        )
+        self._said = ByName(overrides or {})
         self._behind = behind or {}
         self._kept: dict[ModelRef, tuple[_Dated, ...]] = {}
 
@@ -79,7 +74,7 @@ class PriceBook:
         self, ref: ModelRef, known: tuple[DatedPrices, ...], at_ms: int
     ) -> ListedRates | None:
         """What the owner or else the table, which says `known`, lists for short requests now."""
-        override, known = self._override(ref), _or_free(ref, known)
+        override, known = self._said.find(ref), _or_free(ref, known)
         if override is not None:
             known = _merged(_known(override.like) if override.like else known, override)
         listed = None
@@ -91,7 +86,7 @@ class PriceBook:
         return listed
 
     def _compiled(self, ref: ModelRef) -> tuple[_Dated, ...]:
-        override = self._override(ref)
+        override = self._said.find(ref)
         if override is None:
             known, source = _known(self._behind.get(ref, ref)), _source(ref)
         else:
@@ -99,15 +94,9 @@ class PriceBook:
             source = CONFIG
         return tuple(_Dated(one, priced(one.prices, source)) for one in known)
 
-    def _override(self, ref: ModelRef) -> PriceOverride | None:
-        name = str(ref)
-        if name in self._exact:
-            return self._exact[name]
-        return next((over for start, over in self._globs if name.startswith(start)), None)
-
 
 def overrides(prices: Mapping[str, PriceSettings]) -> dict[str, PriceOverride]:
-    """What the configuration says about prices."""
+    """What the configuration says about prices; a row that says nothing of them is none."""
     return {
         name: PriceOverride(
             like=stored(given.like) if given.like is not None else None,
@@ -118,6 +107,21 @@ def overrides(prices: Mapping[str, PriceSettings]) -> dict[str, PriceOverride]:
             discount_ppm=given.discount_ppm,
         )
         for name, given in prices.items()
+        if given.says_price
+    }
+
+
+def facts(prices: Mapping[str, PriceSettings]) -> dict[str, FactsOverride]:
+    """What it says about what models take and can do."""
+    return {
+        name: FactsOverride(
+            like=stored(given.like) if given.like is not None else None,
+            context_window=given.context,
+            max_output_tokens=given.max_output,
+            supports=given.supports,
+        )
+        for name, given in prices.items()
+        if given.says_facts
     }
 
 

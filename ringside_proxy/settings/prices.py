@@ -6,6 +6,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from ringside_proxy.domain.model_facts import Capability
 from ringside_proxy.settings.field_types import Model, Name, PositiveInt, PriceNanoUSD
 from ringside_proxy.settings.problems import Problem
 
@@ -16,6 +17,7 @@ RATE_KEYS: Final = {
     "cache_write_1h_nano_usd": "cache_write_1h",
     "output_nano_usd": "output",
 }
+NO_FACTS: Final = {"context": None, "max_output": None, "supports": None}
 LISTED: Final = "fc:openai/gpt-4o-mini"
 
 
@@ -62,7 +64,7 @@ class PriceSettings(
         "discount_ppm": "discount_percent",
     },
 ):
-    """What a model costs, per million tokens; what is not given stays as it is known."""
+    """What a model costs, per million tokens, and what it takes; what is not given stays as known."""
 
     tiers: Annotated[
         tuple[PriceTierSettings, ...], Meta(description="What longer requests cost.")
@@ -88,6 +90,29 @@ class PriceSettings(
         int,
         Meta(ge=0, le=10**6, description="Taken off everything.", extra={"unit": "percent"}),
     ] = 0
+    context: Annotated[
+        PositiveInt | None,
+        Meta(description="Tokens that prompt and answer may have together.", examples=[128000]),
+    ] = None
+    max_output: Annotated[
+        PositiveInt | None, Meta(description="Tokens of the longest answer.", examples=[16384])
+    ] = None
+    supports: Annotated[
+        tuple[Capability, ...] | None,
+        Meta(description="What the model can do.", examples=[["tools", "json_schema"]]),
+    ] = None
+
+    @property
+    def says_price(self) -> bool:
+        """Whether any of it is about the price: that it stays as it is known, if nothing is said."""
+        nothing = PriceSettings()
+        return self == nothing or msgspec.structs.replace(self, **NO_FACTS) != nothing
+
+    @property
+    def says_facts(self) -> bool:
+        """Whether any of it is about what the model takes and can do."""
+        told = (self.like, *(getattr(self, name) for name in NO_FACTS))
+        return any(each is not None for each in told)
 
     def faults(self) -> Iterator[Problem]:
         """What is wrong between the keys."""

@@ -13,6 +13,7 @@ from ringside_proxy.domain.ledger import Call
 from ringside_proxy.domain.price_lists import ListedRates, PriceOverride
 from ringside_proxy.services.prices import PriceBook
 from ringside_proxy.settings.money import BudgetSettings
+from ringside_proxy.settings.prices import PriceSettings
 from tests.api.rig import UPSTREAM_MODEL, Ringside, rows, serving
 from tests.api.test_spending import CHAT, MESSAGES, booked, nothing_is_held, period
 from tests.fakes import FakeClock, chunk, stream_reply, text_reply, usage
@@ -139,3 +140,23 @@ def _call() -> Call:
         provider="openai",
         token="tok_1",
     )
+
+
+async def test_an_answer_is_no_longer_than_the_owner_says_that_it_may_be(tmp_path: Path) -> None:
+    """Of a model that the table does not know; its window bounds what is held for the prompt."""
+    name, said = "fc:openai/gpt-99", PriceSettings(context=2_000, max_output=1_000)
+    priced = msgspec.structs.replace(said, input_nano_usd=10**9, output_nano_usd=10**9)
+    budgets = BudgetSettings(default_monthly_nano_usd=3_100_000)  # 2,000 tokens in, 1,100 out
+    prices = {name: priced, UPSTREAM_MODEL: said}
+    async with serving(tmp_path, budgets=budgets, prices=prices) as ringside:
+        ringside.upstream.enqueue(text_reply("Hello there you"))
+        long = [{"role": "user", "content": "x" * 10_000}]
+
+        answer = await ringside.developer.post(CHAT, body(model=name, messages=long))
+        shown = (await ringside.developer.get(f"/v1/models/{UPSTREAM_MODEL}")).json
+
+    assert answer.status == 200
+    [asked] = ringside.upstream.requests
+    assert asked.body["max_completion_tokens"] == 1_000
+    assert (shown["context_window"], shown["max_output_tokens"]) == (2_000, 1_000)
+    assert shown["pricing"]["input"] == 0.15
