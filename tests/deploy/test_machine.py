@@ -115,6 +115,15 @@ def test_unit_serves_reloads_and_gives_up_on_a_damaged_store() -> None:
     assert given["User"] != ["root"]
 
 
+def test_the_page_tells_other_commands_what_the_unit_tells_the_proxy() -> None:
+    """Else a backup beside the service finds no store."""
+    [told] = directives()["Environment"]
+    serve = directives()["ExecStart"][0].split()
+
+    exported = f"export {told} RINGSIDE_CONFIG={serve[serve.index('-c') + 1]}\n"
+    assert exported in (ROOT / "deploy/README.md").read_text()
+
+
 @pytest.fixture
 def unit_here(tmp_path: Path) -> Path:
     """The unit with its program where systemd can find it."""
