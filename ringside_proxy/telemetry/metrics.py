@@ -121,7 +121,7 @@ class Metrics:
         self._costs.of(provider, model).inc(cost_nano_usd)
 
     def webhook_attempted(self, outcome: Attempted) -> None:
-        """An attempt at a webhook ended; `failed`: a repeated one, it had been delivered before."""
+        """An attempt at a webhook ended; `failed`: a test, or one that had been delivered before."""
         self._webhooks.of(outcome).inc()
 
     def webhooks_abandoned(self, count: int) -> None:

@@ -13,7 +13,8 @@ from ringside_proxy.domain.deliveries import PER_RECEIVER_MAX, DeliveryState, Re
 from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import StorageFullError
 from ringside_proxy.domain.lists import ListQuery
-from ringside_proxy.store import deliveries, delivery_claims, webhooks
+from ringside_proxy.domain.outgoing import PingData
+from ringside_proxy.store import deliveries, delivery_claims, events, webhooks
 from ringside_proxy.store.delivery_claims import LEASE_MS
 from tests.delivery.rig import OK, REFUSED, Rig, secret
 
@@ -104,6 +105,29 @@ async def test_retries_follow_the_schedule_to_its_end(rig):
     [dead] = await shown(rig, webhook)
     assert (dead.state, dead.next_attempt_at, len(dead.attempts)) == ("dead", None, 14)
     assert (rig.count("retry"), rig.count("dead")) == (13, 1)
+
+
+async def test_a_test_that_fails_is_no_delivery_that_was_given_up(rig):
+    """It is shown as dead, and counted apart: an alert on the others is for nobody's own test."""
+    webhook = await rig.webhook()
+    rig.far.answer = lambda _: REFUSED
+    await ping(rig, webhook)
+
+    await rig.turn()
+
+    [dead] = await shown(rig, webhook)
+    assert (dead.state, dead.event_type) == ("dead", "webhook.ping")
+    assert (rig.count("dead"), rig.count("failed")) == (0, 1)
+
+
+async def ping(rig, webhook):
+    """As `POST /v1/webhooks/{id}/test` does it."""
+
+    def made(tx):
+        event = events.note(tx, "webhook.ping", PingData(webhook_id=webhook.id))
+        return deliveries.enqueue(tx, event, webhook.seq, DeliveryState.DEAD)
+
+    await rig.db.write(made)
 
 
 async def test_receiver_that_comes_back_gets_everything(rig):
