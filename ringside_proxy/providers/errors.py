@@ -55,8 +55,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
 MEANINGS: Final = (
     # The provider has judged its own model's answer, not the request: the next one may pass.
     Meaning(
-        words=re.compile(r"tool_use_failed|json_validate_failed|upstream_structured_output_failed"),
-        statuses=frozenset({400, 422, 500, 502, None}),
+        words=re.compile(r"tool_use_failed|json_validate_failed"),
+        statuses=frozenset({400, 422, None}),
         error=ProviderBadReplyError,
         is_retryable=True,
     ),

@@ -92,18 +92,21 @@ def thinking(left: Params, *, can_reason: bool) -> Thinking | None:
 
 
 def _thinking(left: Params) -> Thinking | None:
-    """How much reasoning is asked for; what says it most explicitly wins."""
+    """How much reasoning is asked for; what says it most explicitly wins.
+
+    Thinking that is only turned on leaves the effort to its own parameter.
+    """
+    effort = left.get("reasoning_effort")
+    effort = effort if isinstance(effort, str) else None
+    level = effort if effort != "none" else None
     shaped = left.get("thinking")
     if isinstance(shaped, dict):
         is_on = shaped.get("type") != "disabled"
-        return Thinking(is_on=is_on, budget=_positive(shaped.get("budget_tokens")))
+        return Thinking(is_on=is_on, budget=_positive(shaped.get("budget_tokens")), effort=level)
     budget = left.get("thinking_budget")
     if isinstance(budget, int) and not isinstance(budget, bool):
-        return Thinking(is_on=budget != 0, budget=_positive(budget))
-    effort = left.get("reasoning_effort")
-    if not isinstance(effort, str):
-        return None
-    return Thinking(is_on=effort != "none", effort=effort)
+        return Thinking(is_on=budget != 0, budget=_positive(budget), effort=level)
+    return None if effort is None else Thinking(is_on=effort != "none", effort=effort)
 
 
 def tools_and_choice(left: Params) -> tuple[list[Params], Any]:

@@ -82,6 +82,35 @@ async def test_a_wish_to_reason_reaches_the_providers_own_knob(
     assert "x-ringside-dropped-params" not in proxy.headers
 
 
+TURNED_ON: Final[tuple[dict[str, Any], ...]] = (
+    {"thinking": {"type": "enabled"}},
+    {"thinking": {"type": "adaptive"}},
+    {"thinking_budget": -1},
+)
+
+
+@pytest.mark.parametrize("wish", TURNED_ON, ids=["enabled", "adaptive", "dynamic"])
+@pytest.mark.parametrize("provider", KNOBS)
+async def test_thinking_without_a_measure_is_turned_on(
+    provider: str, wish: dict[str, Any], proxy: Proxy
+) -> None:
+    """It is heeded everywhere; how much of it may be said by the effort, else the vendor decides."""
+    model, low = KNOBS[provider]
+    proxy.answers(provider, says(provider, WORDS))
+    body = {"model": f"fc:{provider}/{model}", "messages": MESSAGES, **wish}
+
+    await proxy.call(CHAT, body)
+    assert "x-ringside-dropped-params" not in proxy.headers
+    await proxy.call(CHAT, body | LOW)
+    assert "x-ringside-dropped-params" not in proxy.headers
+
+    plain, measured = proxy.sent(provider)
+    assert is_inside(low, measured), measured
+    proxy.answers(provider, says(provider, WORDS))
+    await proxy.call(CHAT, body | {"reasoning_effort": "none"})
+    assert proxy.sent(provider)[2] == plain
+
+
 @pytest.mark.parametrize("provider", KNOBS)
 async def test_a_run_hands_its_effort_on(provider: str, proxy: Proxy) -> None:
     """The assistant's `reasoning_effort` is the same wish."""

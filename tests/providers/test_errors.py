@@ -57,7 +57,6 @@ MEANINGS = [
     (402, openai("Payment required"), ProviderQuotaExceededError, "insufficient_quota", False),
     (400, openai(code="tool_use_failed"), ProviderBadReplyError, "provider_bad_response", True),
     (400, openai(code="json_validate_failed"), ProviderBadReplyError, "provider_bad_response", True),
-    (500, openai(code="upstream_structured_output_failed"), ProviderBadReplyError, "provider_bad_response", True),
     (498, {"message": "invalid token"}, ProviderAuthenticationError, "provider_auth_failed", False),
     (498, openai("Flex tier is out of capacity", code="capacity_exceeded"), ProviderUnavailableError, "provider_unavailable", True),
     (429, openai(kind="insufficient_quota", code="insufficient_quota"), ProviderQuotaExceededError, "insufficient_quota", False),

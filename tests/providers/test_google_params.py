@@ -68,7 +68,7 @@ def test_numbers_have_googles_names(model, given, expected, dropped):
         (V3, {"thinking_budget": -1}, None),
         (V3, {"thinking": {"type": "enabled", "budget_tokens": 9000}}, "high"),
         (V3, {"thinking": {"type": "disabled"}}, "minimal"),
-        (V3, {"thinking": {"type": "adaptive"}, "reasoning_effort": "low"}, None),
+        (V3, {"thinking": {"type": "adaptive"}, "reasoning_effort": "low"}, "low"),
         (V2_5, {"reasoning_effort": "none"}, 0),
         (V2_5, {"reasoning_effort": "max"}, 24_576),
         ("gemini-2.5-pro", {"reasoning_effort": "none"}, 128),

@@ -20,6 +20,8 @@ Efforts = Mapping[str, Params]
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 BUDGET_EFFORTS: Final = ((0, "none"), (1024, "minimal"), (2048, "low"), (8192, "medium"))
 """Up to so many tokens of thinking mean this much effort; more is `high`."""
+ON: Final = ("enabled", "adaptive")
+ON_EFFORT: Final = "medium"
 EFFORT_PARAMS: Final = ("reasoning_effort", "thinking", "thinking_budget")
 LIMIT_PARAMS: Final = ("max_completion_tokens", "max_tokens")
 
@@ -201,16 +203,23 @@ def _effort(asked: Params, model: ModelRules) -> tuple[str, Params, bool]:
 
 
 def asked_effort(asked: Params) -> str | None:
-    """The effort that is asked for, in OpenAI's words; a budget of thinking says it too."""
+    """The effort that is asked for, in OpenAI's words; a budget of thinking says it too.
+
+    Thinking that is only turned on leaves the effort to its own parameter, else it is the middle.
+    """
     thinking = asked.get("thinking")
-    budget = asked.get("thinking_budget")
+    budget, is_on = asked.get("thinking_budget"), False
     if isinstance(thinking, dict):
         if thinking.get("type") == "disabled":
             return "none"
-        budget = thinking.get("budget_tokens", budget)
-    if isinstance(budget, int) and not isinstance(budget, bool) and budget >= 0:
-        return next((word for most, word in BUDGET_EFFORTS if budget <= most), "high")
+        budget, is_on = thinking.get("budget_tokens", budget), thinking.get("type") in ON
+    if isinstance(budget, int) and not isinstance(budget, bool):
+        if budget >= 0:
+            return next((word for most, word in BUDGET_EFFORTS if budget <= most), "high")
+        is_on = True
     effort = asked.get("reasoning_effort")
+    if is_on and effort in (None, "none"):
+        return ON_EFFORT
     return effort if isinstance(effort, str) else None
 
 
@@ -273,7 +282,7 @@ def _is_dropped(
     if name in NOT_FOR_PROVIDERS or name in LIMIT_PARAMS or NEUTRAL.get(name) == asked[name]:
         return False
     if name in EFFORT_PARAMS:
-        return heeded is None or asked_effort({name: asked[name]}) != heeded
+        return heeded != asked_effort({"reasoning_effort": heeded, name: asked[name]})
     if name in ("tool_choice", "parallel_tool_calls") and "tools" not in asked:
         return name not in params and name == "tool_choice" and asked[name] != "none"
     return rules.renamed.get(name, name) not in params

@@ -147,6 +147,9 @@ def _thinking(asked: Params, family: Family, lost: set[str]) -> Params:
     """How much to think, by level or by budget; never both, which is refused."""
     knob = next((name for name in KNOBS if name in asked), None)
     wanted = None if knob is None else _wanted(knob, asked[knob])
+    effort = asked.get("reasoning_effort")
+    if wanted == DYNAMIC and effort in EFFORT_LEVELS and effort != "none":
+        wanted = effort  # thinking is only turned on: how much of it says its own parameter
     if knob is None or wanted is None:
         lost.update({knob} if knob else ())
         return {}
