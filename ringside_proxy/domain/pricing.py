@@ -11,6 +11,7 @@ as cached, written to a cache or neither, no usage within the given lengths cost
 `input_bound_nano_usd` and `output_nano_usd` together.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -117,6 +118,18 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             return OUTPUT_TOKENS_UNLIMITED
         return max(nano_usd, 0) * TOKENS_PER_RATE // rate
 
+    def bounding(self, service_tiers: Iterable[str | None]) -> "Price":
+        """The price that is never below what a call of any of these classes of service costs."""
+        every = [self._tiers(name) for name in service_tiers]
+        if all(tiers is self.tiers for tiers in every):
+            return self
+        starts = sorted({tier.above for tiers in every for tier in tiers})
+        return Price(
+            source=self.source,
+            tiers=tuple(Tier(start, _dearest(every, start)) for start in starts),
+            per_request_nano_usd=self.per_request_nano_usd,
+        )
+
     def _output_rate(self, input_tokens_max: int, service_tier: str | None) -> int:
         return max(rates.output for rates in self._reachable(input_tokens_max, service_tier))
 
@@ -133,6 +146,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             return [tiers[0].rates]
         first, *higher = tiers
         return [first.rates, *[tier.rates for tier in higher if tier.above < input_tokens_max]]
+
+
+def _dearest(every: list[tuple[Tier, ...]], above: int) -> Rates:
+    """The dearest rate of each kind where a tier begins."""
+    rates = [[tier.rates for tier in tiers if tier.above <= above][-1] for tiers in every]
+    return Rates(
+        **{name: max(getattr(each, name) for each in rates) for name in Rates.__struct_fields__}
+    )
 
 
 def _rounded_up(cost: int) -> int:

@@ -35,10 +35,11 @@ from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.types import CompletionRequest, HTTPRequest
 from ringside_proxy.services.attempt_costs import consumed_at, lost
 from ringside_proxy.services.model_routing import Route
-from ringside_proxy.services.paid_requests import as_paid, given_limit
+from ringside_proxy.services.paid_requests import TIER, as_paid, given_limit, tiers_possible
 from ringside_proxy.services.rate_limits import Reservation
 from ringside_proxy.services.shield import Shield
 from ringside_proxy.services.snapshot import Snapshot
+from ringside_proxy.services.unpriced_tiers import UnpricedTiers
 from ringside_proxy.services.until_stored import until_stored
 from ringside_proxy.store import idempotency, items, ledger, ledger_clock
 from ringside_proxy.store.customers import configured_cap
@@ -75,6 +76,7 @@ class Ledger:
         self.metrics = metrics
         self.shield = shield
         self.boot = boot
+        self.unpriced_tiers = UnpricedTiers()
         self.clock_jumped = False
         """The clock is far ahead of everything stored: no budget is opened by it."""
         self._at_work: WeakSet[Meter] = WeakSet()
@@ -224,7 +226,7 @@ class Meter:
         likely = tokens_max if is_likely else wanted
         paid = as_paid(request, likely, provider, is_capped=is_likely)
         built = route.provider.build_request(paid, route.credentials)
-        hold = await self._admit(request, built.body, tokens_max)
+        hold = await self._admit(request, built, tokens_max)
         is_capped = hold.output_tokens_max is not None
         limit = hold.output_tokens_max if is_capped else wanted
         if (limit, is_capped) != (likely, is_likely):
@@ -232,8 +234,9 @@ class Meter:
             built = route.provider.build_request(paid, route.credentials)
         return paid, built
 
-    async def _admit(self, request: CompletionRequest, body: bytes, tokens_max: int) -> Hold:
-        params, provider = request.params, self._route.ref.provider
+    async def _admit(self, request: CompletionRequest, built: HTTPRequest, tokens_max: int) -> Hold:
+        params, provider, body = request.params, self._route.ref.provider, built.body
+        is_named = TIER in params and TIER not in built.dropped_params
         return await self._reserve(
             input_tokens_bound(
                 body, request.messages, params.get("tools"), provider, self._context_window()
@@ -241,7 +244,7 @@ class Meter:
             tokens_max,
             len(body),
             choices=int(params.get("n") or 1),
-            service_tier=params.get("service_tier"),
+            service_tier=params[TIER] if is_named else None,
             may_write_cache_1h=b'"1h"' in body,
         )
 
@@ -291,6 +294,7 @@ class Meter:
             tier = service_tier or self._call.service_tier
             consumed = consumed_at(self._price, self._call.provider, usage, raw, tier, self.terms)
             self._count(hold, consumed)
+            self._books.unpriced_tiers.note(self._route.ref, self._price, tier)
         self._closing = Closing(hold_id=hold.id, consumed=consumed)
         if self.remaining_nano is not None:
             self.remaining_nano += hold.amount_nano - (consumed.cost_nano if consumed else 0)
@@ -346,16 +350,23 @@ class Meter:
         await until_stored(self._books.db, ledger.close, closing, self.terms)
 
     async def _reserve(
-        self, input_tokens_max: int, output_tokens_max: int, body_bytes: int, **more: Any
+        self,
+        input_tokens_max: int,
+        output_tokens_max: int,
+        body_bytes: int,
+        service_tier: str | None = None,
+        **more: Any,
     ) -> Hold:
+        price = self._price
+        if price is not None and price.service_tiers:
+            provider = self._call.provider
+            price = price.bounding(tiers_possible(provider, service_tier, price.service_tiers))
         return await self._hold_for(
             Ask(
                 hold_id=self._books.new_id("hold"),
                 boot=self._books.boot,
-                call=self._next_call(
-                    body_bytes=body_bytes, service_tier=more.pop("service_tier", None)
-                ),
-                price=self._price,
+                call=self._next_call(body_bytes=body_bytes, service_tier=service_tier),
+                price=price,
                 input_tokens_max=input_tokens_max,
                 output_tokens_max=output_tokens_max,
                 output_tokens_min=min(WORTH_ASKING_TOKENS, output_tokens_max),

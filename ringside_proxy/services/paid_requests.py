@@ -1,5 +1,6 @@
 """A request as money was kept back for it: no longer an answer, and no dearer a service. Pure."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,16 @@ TIER: Final = "service_tier"
 UNNAMED_TIERS: Final = (None, "auto")
 USUAL_TIER: Final[dict[str, str]] = {"openai": "default"}
 """Where an unnamed tier is the one of the project's settings, the name of that at the list price."""
+
+PROJECT_TIERS: Final = ("azure",)
+"""Where a deployment may be of another tier than the usual one, and a request names none."""
+
+
+def tiers_possible(provider: str, asked: str | None, known: Iterable[str]) -> set[str | None]:
+    """The tiers that an answer may be billed at: any provider may fall back to the usual one."""
+    if asked in UNNAMED_TIERS:
+        return {None, *known} if provider in PROJECT_TIERS else {None}
+    return {None, asked}
 
 
 def given_limit(request: CompletionRequest) -> int | None:

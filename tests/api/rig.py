@@ -191,11 +191,17 @@ async def serving(
     more_providers: Mapping[str, ProviderSettings] | None = None,
     **sections: Any,
 ) -> AsyncIterator[Ringside]:
-    """A proxy with one developer and two clients; `sections` replace those of the settings."""
+    """A proxy with one developer and two clients; `sections` replace those of the settings.
+
+    `more_providers` without an address of their own are the fake provider too.
+    """
     async with FakeUpstream(is_strict=False) as upstream:
         settings = _settings(home, upstream, max_retries, sections)
-        providers = settings.providers | dict(more_providers or {})
-        settings = msgspec.structs.replace(settings, providers=providers)
+        more = {
+            name: msgspec.structs.replace(more, base_url=more.base_url or upstream.base_url)
+            for name, more in (more_providers or {}).items()
+        }
+        settings = msgspec.structs.replace(settings, providers=settings.providers | more)
         timeout = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
         async with (
             running(settings, clock, body_s_max=body_s_max) as proxy,
