@@ -1,6 +1,7 @@
 """Money: integer nano-USD inside, JSON numbers of USD on the wire."""
 
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 NANO_PER_USD: Final = 10**9
@@ -52,7 +53,12 @@ def markup(nano_usd: int, ppm: int) -> int:
 
 def reaches(spent_nano: int, share: float, of_nano: int) -> bool:
     """Whether so much is a share of an amount at least: of the one that the number is written as."""
-    return spent_nano >= of_nano * Decimal(repr(share))
+    return spent_nano >= of_nano * _as_written(share)
+
+
+@lru_cache
+def _as_written(number: float) -> Decimal:
+    return Decimal(repr(number))
 
 
 def before_markup(nano_usd: int, ppm: int) -> int:

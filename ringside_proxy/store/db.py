@@ -42,7 +42,9 @@ T = TypeVar("T")
 
 class _Item(NamedTuple):
     future: "asyncio.Future[Any]"
-    call: Callable[[Tx], Any]
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class _Outcome(NamedTuple):
@@ -148,8 +150,7 @@ class Database:
                 retry_after_s=OVERLOADED_RETRY_AFTER_S,
             )
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        call = partial(_flipped, fn, args, kwargs) if kwargs or args else fn
-        self._waiting.append(_Item(future, call))
+        self._waiting.append(_Item(future, fn, args, kwargs))
         if self._idle.is_set():
             self._idle.clear()
             future.get_loop().call_soon(self._begin_batch)  # with all that is asked in this turn
@@ -217,9 +218,8 @@ class Database:
         assert self._writer is not None  # noqa: S101 - set by open, before any write
         size = min(len(self._waiting), BATCH_ITEMS_MAX)
         batch = [self._waiting.popleft() for _ in range(size)]
-        calls = [item.call for item in batch]
         started_s = self._clock.monotonic_s()
-        done = _on_thread(self._writer, _run_batch, calls, self._clock.now_ms(), self._new_id)
+        done = _on_thread(self._writer, _run_batch, batch, self._clock.now_ms(), self._new_id)
         done.add_done_callback(partial(self._end_batch, batch, started_s))
 
     def _end_batch(
@@ -305,14 +305,10 @@ def _failed(batch: list[_Item], error: Exception) -> list[_Outcome]:
     return [_Outcome(None, error, [], set())] * len(batch)
 
 
-def _flipped(fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any], tx: Tx) -> T:
-    return fn(tx, *args, **kwargs)
-
-
 def _run_batch(
-    connection: sqlite3.Connection, calls: list[Callable[[Tx], Any]], now_ms: int, new_id: NewId
+    connection: sqlite3.Connection, batch: list[_Item], now_ms: int, new_id: NewId
 ) -> list[_Outcome]:
-    """Run `calls` in one transaction; an outcome for each, durable if it has no error.
+    """Run a batch in one transaction; an outcome for each, durable if it has no error.
 
     A savepoint for each would cost it a copy of every page that the ones before it have changed
     too. So there is none at first; if one fails, all are run again, each in a savepoint of its own.
@@ -320,30 +316,30 @@ def _run_batch(
     try:
         connection.execute("BEGIN IMMEDIATE")
         try:
-            outcomes = [_run(Tx(connection, now_ms, new_id), call) for call in calls]
+            outcomes = [_run(Tx(connection, now_ms, new_id), item) for item in batch]
         except Exception:
             # Without a transaction SQLite has given up the whole of it (disk full).
-            if len(calls) == 1 or not connection.in_transaction:
+            if len(batch) == 1 or not connection.in_transaction:
                 raise
             connection.execute("ROLLBACK")
             connection.execute("BEGIN IMMEDIATE")
-            outcomes = [_run_apart(Tx(connection, now_ms, new_id), connection, c) for c in calls]
+            outcomes = [_run_apart(Tx(connection, now_ms, new_id), connection, i) for i in batch]
         connection.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - nothing was stored: every caller gets the reason
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        return [_Outcome(None, _translated(error), [], set())] * len(calls)
+        return _failed(batch, _translated(error))
     return outcomes
 
 
-def _run(tx: Tx, call: Callable[[Tx], Any]) -> _Outcome:
-    return _Outcome(call(tx), None, tx.after_commit, tx.topics)
+def _run(tx: Tx, item: _Item) -> _Outcome:
+    return _Outcome(item.fn(tx, *item.args, **item.kwargs), None, tx.after_commit, tx.topics)
 
 
-def _run_apart(tx: Tx, connection: sqlite3.Connection, call: Callable[[Tx], Any]) -> _Outcome:
+def _run_apart(tx: Tx, connection: sqlite3.Connection, item: _Item) -> _Outcome:
     connection.execute("SAVEPOINT item")
     try:
-        outcome = _run(tx, call)
+        outcome = _run(tx, item)
     except Exception as error:
         if not connection.in_transaction:
             raise

@@ -6,7 +6,6 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +74,8 @@ async def queued(db: Database, count: int) -> None:
 async def until_queued(db: Database, fn: Callable[..., Any]) -> None:
     """Waits until a write of `fn` waits behind a held writer; others may wait there, too."""
     async with asyncio.timeout(WAIT_S_MAX):
-        while fn not in _waiting(db):  # noqa: ASYNC110 - the queue has no event to wait for
+        while all(item.fn is not fn for item in db._waiting):  # noqa: ASYNC110 - the queue has no event to wait for
             await asyncio.sleep(0)
-
-
-def _waiting(db: Database) -> list[Callable[..., Any]]:
-    return [
-        item.call.args[0] if isinstance(item.call, partial) else item.call for item in db._waiting
-    ]
 
 
 @contextmanager
