@@ -78,6 +78,7 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         """Do all that is to be done. By a clock that is not believed nothing is old."""
+        await self._db.keep_room()
         if not self._db.get(ledger_clock.is_believed):
             return
         while abandoned := await self._db.write(deliveries.abandon):

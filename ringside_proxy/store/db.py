@@ -189,6 +189,11 @@ class Database:
         """What the disk has left."""
         return self._ballast.free_bytes()
 
+    async def keep_room(self) -> None:
+        """Put the ballast in its place again, if it is gone and the disk has room for it."""
+        if not self.is_full:
+            await asyncio.to_thread(self._ballast.create)
+
     @property
     def wal_bytes(self) -> int:
         """How long the write-ahead log is."""

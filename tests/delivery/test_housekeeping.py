@@ -3,6 +3,7 @@
 import asyncio
 import re
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -60,6 +61,20 @@ def keeper(rig):
 async def count(rig, table):
     found = await rig.db.read(lambda tx: tx.one(f"SELECT count(*) FROM {table}"))  # noqa: S608 - a test's own word
     return found[0]
+
+
+async def test_ballast_that_is_gone_comes_back(rig, keeper):
+    """A start on a full disk has used it up, say, or somebody has made room in the wrong place."""
+    size = ballast_of(rig).stat().st_size
+    ballast_of(rig).unlink()
+
+    await keeper.turn()
+
+    assert ballast_of(rig).stat().st_size == size
+
+
+def ballast_of(rig):
+    return Path(f"{rig.db.path}.ballast")
 
 
 async def test_what_waits_is_measured(rig, keeper):
