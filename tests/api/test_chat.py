@@ -102,16 +102,18 @@ async def test_padding_of_a_stream_is_taken_out(api: Caller, upstream: FakeUpstr
 
 
 async def test_a_request_reaches_the_provider_as_it_is(api: Caller, upstream: FakeUpstream) -> None:
-    """Messages and parameters are the caller's, unknown ones go; the key is the owner's."""
+    """Messages and parameters are the caller's, unknown ones stay here; the key is the owner's."""
     messages = [
-        {"role": "developer", "content": "x", "x_unknown": {"a": [1, None]}},
+        {"role": "developer", "content": "x"},
         {"role": "user", "content": [{"type": "text", "text": "\u2028🥊\u202e"}], "name": "n"},
     ]
     upstream.enqueue(text_reply("ok"))
 
     await api.post(
         CHAT,
-        BODY | {"messages": messages, "temperature": 0.3, "stop": ["a"], "n": 1, "seed": None},
+        BODY
+        | {"messages": [messages[0] | {"x_unknown": {"a": [1, None]}}, messages[1]]}
+        | {"temperature": 0.3, "stop": ["a"], "n": 1, "seed": None},
         headers={"cookie": "a=b", "openai-organization": "org-1", "x-forwarded-for": "10.0.0.1"},
     )
 

@@ -155,3 +155,36 @@ async def test_a_choice_that_is_never_heeded_is_an_error(
         sent = json.dumps(proxy.sent(provider)[0])
         assert "get_time" in sent
         assert "tool_choice" in sent or "toolChoice" in sent or "functionCallingConfig" in sent
+
+
+ANSWERED: Final = {
+    "role": "assistant",
+    "content": "Let me look.",
+    "reasoning_content": "It asks for the weather.",
+    "refusal": None,
+    "annotations": [],
+    "audio": None,
+    "function_call": None,
+    "tool_calls": [
+        {
+            "id": "call_a1b2c3d4e5",
+            "type": "function",
+            "index": 0,
+            "function": {"name": "get_weather", "arguments": "{}"},
+            "extra_content": {"google": {"thought_signature": "c2ln"}},
+        }
+    ],
+}
+"""An answer as SDKs hand it out, with all that stands in one, whoever gave it."""
+
+
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_an_answer_may_be_given_back_as_it_came(provider: str, proxy: Proxy) -> None:
+    """To whichever provider: what that one does not know of it stays here."""
+    proxy.answers(provider, says(provider, WORDS))
+    result = {"role": "tool", "tool_call_id": "call_a1b2c3d4e5", "content": OUTPUT}
+    body = {"model": model_of(provider), "messages": [*QUESTION, ANSWERED, result], "tools": TOOLS}
+
+    answer = await proxy.call(CHAT, body)
+
+    assert answer["choices"][0]["message"]["content"] == WORDS.text

@@ -22,6 +22,9 @@ ANSWER_IN_SCHEMA: Final = "Answer in JSON that meets this JSON schema: "
 PROVIDER_STATE: Final = "provider_state"
 MESSAGE_KEYS: Final = ("role", "content", "name", "tool_calls", "tool_call_id")
 """What every dialect knows; a key that it does not know is fatal at some."""
+OPENAI_KEYS: Final = frozenset({*MESSAGE_KEYS, "refusal", "audio", "function_call"})
+"""What OpenAI knows, too; what an answer here says beside it (`reasoning_content`) it refuses."""
+CALL_KEYS: Final = frozenset({"id", "type", "function", "custom"})
 TEXT_PARTS: Final = {"text": "text", "refusal": "refusal"}
 BRIDGE: Final[Message] = {"role": "assistant", "content": "OK."}
 CONTINUE: Final[Message] = {"role": "user", "content": "Continue."}
@@ -34,7 +37,7 @@ class MessageRules(msgspec.Struct, frozen=True, kw_only=True):
     """How a provider wants its messages."""
 
     is_openai: bool = False
-    """All of OpenAI's keys and parts are known; nothing but our own keys is taken out."""
+    """All of OpenAI's keys and parts are known, and no others."""
     developer_prefixes: tuple[str, ...] = ()
     """Models that know the role `developer`; for others it is `system`."""
     merges_system: bool = False
@@ -90,14 +93,19 @@ def mention_json(messages: list[Message]) -> bool:
 
 
 def _plain(message: Message) -> Message:
-    """A message without nulls, empty lists and our own keys; a missing `content` means something."""
+    """A message without nulls, empty lists and foreign keys; a missing `content` means something."""
     plain = {
         key: value
         for key, value in message.items()
-        if key == "content" or (value is not None and value != [] and key != PROVIDER_STATE)
+        if key == "content" or (key in OPENAI_KEYS and value is not None and value != [])
     }
     if isinstance(plain.get("content"), list):
         plain["content"] = [_without_cache_control(part) for part in plain["content"]]
+    if "tool_calls" in plain:
+        plain["tool_calls"] = [
+            {key: value for key, value in call.items() if key in CALL_KEYS}
+            for call in plain["tool_calls"]
+        ]
     return plain
 
 
