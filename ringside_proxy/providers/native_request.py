@@ -1,4 +1,7 @@
-"""What Cohere's and Ollama's own wires do alike with OpenAI's parameters and messages. Pure."""
+"""What Anthropic's, Cohere's and Ollama's own wires do alike with OpenAI's parameters and messages.
+
+Pure.
+"""
 
 from typing import Any, Final
 
@@ -6,13 +9,15 @@ import msgspec
 import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
-from ringside_proxy.providers.types import Credentials, HTTPRequest
+from ringside_proxy.providers.types import (
+    LIMIT_PARAMS,
+    NOT_FOR_PROVIDERS,
+    Credentials,
+    HTTPRequest,
+)
 
 Params = dict[str, Any]
 Message = dict[str, Any]
-
-OURS: Final = frozenset({"user", "metadata", "store"})
-"""What would leave the owner's data at the provider; nobody expects it to be sent."""
 
 VOID: Final[Params] = {
     "n": 1,
@@ -26,7 +31,6 @@ VOID: Final[Params] = {
 }
 """Values that ask for what happens anyway."""
 
-LIMITS: Final = ("max_completion_tokens", "max_tokens")
 REASONING: Final = ("thinking", "thinking_budget", "reasoning_effort")
 """The most explicit first."""
 
@@ -60,12 +64,12 @@ def asked(params: Params) -> Params:
 
 def dropped(left: Params) -> tuple[str, ...]:
     """The names of what was asked for and did not go out."""
-    return tuple(sorted(left.keys() - OURS))
+    return tuple(sorted(left.keys() - NOT_FOR_PROVIDERS))
 
 
 def output_limit(left: Params) -> int | None:
-    """The limit on the answer's tokens; the newer name wins."""
-    given = [left.pop(name, None) for name in LIMITS]
+    """The limit on the answer's tokens."""
+    given = [left.pop(name, None) for name in LIMIT_PARAMS]
     return next((limit for limit in given if limit is not None), None)
 
 

@@ -7,12 +7,18 @@ them, in `client.py`.
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Final, Literal, Protocol, TypeVar
 
 import msgspec
 
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
+
+LIMIT_PARAMS: Final = ("max_completion_tokens", "max_tokens")
+"""OpenAI's names for the limit on an answer's tokens; the newer one wins."""
+NOT_FOR_PROVIDERS: Final = frozenset({"user", "metadata", "store"})
+"""The proxy's own attribution, and what would leave the owner's data at the provider: it is not
+sent, and nobody expects it to be."""
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 

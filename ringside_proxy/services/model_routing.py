@@ -12,11 +12,11 @@ from ringside_proxy.domain.model_facts import ByName, FactsOverride
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.providers import catalogue
 from ringside_proxy.providers.catalogue import Model
-from ringside_proxy.providers.chat.params import EFFORT_PARAMS, LIMIT_PARAMS
+from ringside_proxy.providers.chat.params import EFFORT_PARAMS
 from ringside_proxy.providers.client import Target, Timeouts
 from ringside_proxy.providers.registry import provider_named
 from ringside_proxy.providers.retries import Uniform
-from ringside_proxy.providers.types import Credentials, Provider
+from ringside_proxy.providers.types import LIMIT_PARAMS, Credentials, Provider
 
 OUTPUT_TOKENS_RESERVED: Final = 4096
 """Kept free in a context window for the answer when nobody has said how long it may be."""

@@ -5,10 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from ringside_proxy.providers.types import CompletionRequest
-
-OUTPUT_LIMITS: Final = ("max_completion_tokens", "max_tokens")
-"""How callers bound an answer; the newer name wins."""
+from ringside_proxy.providers.types import LIMIT_PARAMS, CompletionRequest
 
 TIER: Final = "service_tier"
 UNNAMED_TIERS: Final = (None, "auto")
@@ -29,7 +26,7 @@ def tiers_possible(provider: str, asked: str | None, known: Iterable[str]) -> se
 def given_limit(request: CompletionRequest) -> int | None:
     """How long an answer its caller wants at most; None if that was left open."""
     params = request.params
-    given = params.get(OUTPUT_LIMITS[0]) or params.get(OUTPUT_LIMITS[1])
+    given = params.get(LIMIT_PARAMS[0]) or params.get(LIMIT_PARAMS[1])
     return given if isinstance(given, int) and given > 0 else None
 
 
@@ -39,11 +36,11 @@ def as_paid(
     """The request for an answer of at most so many tokens; under a cap, at the tier that was priced."""
     params: dict[str, Any] = {}
     if tokens != given_limit(request):
-        params[OUTPUT_LIMITS[0]] = tokens
+        params[LIMIT_PARAMS[0]] = tokens
     if is_capped and provider in USUAL_TIER and request.params.get(TIER) in UNNAMED_TIERS:
         params[TIER] = USUAL_TIER[provider]
     if not params:
         return request
-    replaced = OUTPUT_LIMITS if OUTPUT_LIMITS[0] in params else ()
+    replaced = LIMIT_PARAMS if LIMIT_PARAMS[0] in params else ()
     kept = {name: value for name, value in request.params.items() if name not in replaced}
     return msgspec.structs.replace(request, params=kept | params)

@@ -11,10 +11,11 @@ import msgspec
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.bedrock.models import Family, Thinking
+from ringside_proxy.providers.types import LIMIT_PARAMS, NOT_FOR_PROVIDERS
 
 Fields = dict[str, Any]
 
-OURS: Final = frozenset({"user", "metadata", "store", "n", "modalities"})
+OURS: Final = NOT_FOR_PROVIDERS | {"n", "modalities"}
 """What is the proxy's own business, or says nothing once it has passed `refuse_impossible`."""
 PLAIN_FORMATS: Final = ("auto", {"type": "text"})
 REASONING_PARAMS: Final = ("reasoning_effort", "thinking", "thinking_budget")
@@ -97,10 +98,10 @@ def service_tier(params: Fields, result: Converted) -> Fields:
 
 
 def _limit(params: Fields, result: Converted) -> None:
-    given = [params.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    given = [params.get(name) for name in LIMIT_PARAMS]
     if (limit := next((n for n in given if n is not None), None)) is not None:
         result.inference["maxTokens"] = max(limit, 1)
-    result.taken |= {"max_completion_tokens", "max_tokens"}
+    result.taken.update(LIMIT_PARAMS)
 
 
 def _sample(params: Fields, family: Family, result: Converted) -> None:

@@ -11,7 +11,7 @@ import msgspec
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.chat.schemas import closed, is_strict, without_addresses
-from ringside_proxy.providers.types import Capabilities
+from ringside_proxy.providers.types import LIMIT_PARAMS, NOT_FOR_PROVIDERS, Capabilities
 
 Params = dict[str, Any]
 Efforts = Mapping[str, Params]
@@ -23,7 +23,6 @@ BUDGET_EFFORTS: Final = ((0, "none"), (1024, "minimal"), (2048, "low"), (8192, "
 ON: Final = ("enabled", "adaptive")
 ON_EFFORT: Final = "medium"
 EFFORT_PARAMS: Final = ("reasoning_effort", "thinking", "thinking_budget")
-LIMIT_PARAMS: Final = ("max_completion_tokens", "max_tokens")
 
 SAMPLING_PARAMS: Final = frozenset(
     {
@@ -51,8 +50,6 @@ NEUTRAL: Final[Params] = {
     "modalities": ["text"],
 }
 """What OpenAI does anyway: leaving it out loses nothing."""
-NOT_FOR_PROVIDERS: Final = frozenset({"user", "metadata", "store"})
-"""The proxy's own attribution, and what would leave the owner's data at the provider."""
 
 
 def levels(

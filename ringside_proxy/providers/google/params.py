@@ -12,6 +12,7 @@ import msgspec
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.google.models import Budget, Family
 from ringside_proxy.providers.google.schemas import lowered, parameters_of
+from ringside_proxy.providers.types import LIMIT_PARAMS, NOT_FOR_PROVIDERS
 
 Params = dict[str, Any]
 
@@ -39,7 +40,6 @@ DYNAMIC: Final = -1
 
 SERVICE_TIERS: Final = {"default": "standard", "flex": "flex", "priority": "priority"}
 CHOICE_MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
-LIMIT_PARAMS: Final = ("max_completion_tokens", "max_tokens")
 KNOBS: Final = ("thinking_budget", "thinking", "reasoning_effort")
 """What says how much to think; the first that is given decides."""
 STOPS_MAX: Final = 5
@@ -60,8 +60,6 @@ NEUTRAL: Final[Params] = {
     "modalities": ["text"],
 }
 """What OpenAI does anyway: leaving it out loses nothing."""
-NOT_FOR_PROVIDERS: Final = frozenset({"user", "metadata", "store"})
-"""The proxy's own attribution, and what would leave the owner's data at the provider."""
 
 
 class Built(msgspec.Struct, frozen=True):

@@ -27,6 +27,8 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat.params import EFFORT_PARAMS, asked_effort
 from ringside_proxy.providers.replicate.stream import PredictionDecoder, counted, failure
 from ringside_proxy.providers.types import (
+    LIMIT_PARAMS,
+    NOT_FOR_PROVIDERS,
     Capabilities,
     CompletionRequest,
     Credentials,
@@ -43,9 +45,7 @@ Fields = dict[str, Any]
 
 VERSION: Final = re.compile(r"[0-9a-f]{64}")
 OWN_DOMAIN: Final = ".replicate.com"
-OURS: Final = frozenset(
-    {"user", "metadata", "store", "n", "modalities", "tool_choice", "parallel_tool_calls"}
-)
+OURS: Final = NOT_FOR_PROVIDERS | {"n", "modalities", "tool_choice", "parallel_tool_calls"}
 """What is the proxy's own business, or says nothing without tools and with one answer."""
 PLAIN_FORMATS: Final = ("auto", {"type": "text"})
 RESETS_IN: Final = re.compile(r"resets? in ~?(\d+(?:\.\d+)?) ?s")
@@ -232,7 +232,7 @@ def _effort(effort: str, known: tuple[str, ...]) -> str:
 
 
 def _limit(params: Fields) -> int | None:
-    given = [params.get(name) for name in ("max_completion_tokens", "max_tokens")]
+    given = [params.get(name) for name in LIMIT_PARAMS]
     return next((limit for limit in given if isinstance(limit, int)), None)
 
 
