@@ -16,6 +16,7 @@ from ringside_proxy import __version__
 from ringside_proxy.api.errors import STATUS_AND_TYPE
 from ringside_proxy.api.openapi_operations import CSV, EVENTS, EXAMPLES, OPERATIONS, Operation
 from ringside_proxy.api.routes import ROUTES, Route
+from ringside_proxy.api.runs import WAYS, WHEN_BUSY_HEADER
 from ringside_proxy.domain.callers import CUSTOMER_ID
 from ringside_proxy.domain.idempotency import KEY_CHARACTERS_MAX
 
@@ -107,7 +108,7 @@ def _headers(route: Route, operation: Operation) -> list[Json]:
     if operation.is_call:
         schemas["x-ringside-customer"] = {"type": "string", "pattern": f"^{CUSTOMER_ID.pattern}$"}
     if route.method == "POST" and route.path.endswith("/runs"):
-        schemas["x-ringside-when-busy"] = {"type": "string", "enum": ["reject", "queue", "replace"]}
+        schemas[WHEN_BUSY_HEADER] = {"type": "string", "enum": list(WAYS)}
     return [{"name": name, "in": "header", "schema": schema} for name, schema in schemas.items()]
 
 

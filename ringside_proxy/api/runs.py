@@ -1,7 +1,7 @@
 """/v1/threads/{thread_id}/runs and /v1/threads/runs."""
 
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from aiohttp import web
 
@@ -34,7 +34,7 @@ from ringside_proxy.store.runs import RunRecord
 from ringside_proxy.store.tx import Tx
 
 WHEN_BUSY_HEADER: Final = "x-ringside-when-busy"
-WAYS: Final[tuple[WhenBusy, ...]] = ("reject", "queue", "replace")
+WAYS: Final[tuple[WhenBusy, ...]] = get_args(WhenBusy)
 
 POLL_AFTER_MS: Final = "300"
 """What the SDKs' poll helpers wait between two looks; without it Node waits 5 s."""

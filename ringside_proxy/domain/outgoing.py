@@ -11,8 +11,7 @@ import msgspec
 DATA_BYTES_MAX: Final = 19_000
 """With its envelope an event stays below 20 kB: receivers bound what they read."""
 
-SubscribedType = Literal[
-    "*",
+Happening = Literal[
     "run.completed",
     "run.failed",
     "run.requires_action",
@@ -24,21 +23,9 @@ SubscribedType = Literal[
     "wallet.low",
     "wallet.exhausted",
 ]
+SubscribedType = Literal["*", Happening]
 """What a receiver may ask for; `*` is everything."""
-
-EventType = Literal[
-    "run.completed",
-    "run.failed",
-    "run.requires_action",
-    "run.cancelled",
-    "run.incomplete",
-    "customer.created",
-    "customer.budget_warning",
-    "customer.budget_exceeded",
-    "wallet.low",
-    "wallet.exhausted",
-    "webhook.ping",
-]
+EventType = Literal[Happening, "webhook.ping"]
 
 
 class BudgetEventData(msgspec.Struct, frozen=True, kw_only=True):

@@ -68,4 +68,12 @@ NanoUSD = Annotated[int, Meta(ge=0, le=10**9 * NANO_PER_USD, extra={"unit": "usd
 PriceNanoUSD = Annotated[int, Meta(ge=0, le=10**4 * NANO_PER_USD, extra={"unit": "usd"})]
 """Per million tokens."""
 
+TIMEOUT_KEYS: Final = {
+    "pool_s": "pool",
+    "connect_s": "connect",
+    "first_byte_s": "first_byte",
+    "between_chunks_s": "between_chunks",
+    "total_s": "total",
+}
+"""What the file calls the times that a provider is waited for."""
 TimeoutS = Annotated[float, Meta(ge=0.001, le=HOUR_S, extra={"unit": "duration"})]

@@ -18,6 +18,7 @@ from ringside_proxy.settings.field_types import (
     MIB,
     MINUTE_S,
     PROVIDERS,
+    TIMEOUT_KEYS,
     Address,
     CustomerID,
     Host,
@@ -181,18 +182,7 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
-class TimeoutSettings(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    rename={
-        "pool_s": "pool",
-        "connect_s": "connect",
-        "first_byte_s": "first_byte",
-        "between_chunks_s": "between_chunks",
-        "total_s": "total",
-    },
-):
+class TimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, rename=TIMEOUT_KEYS):
     """How long a provider is waited for."""
 
     pool_s: Annotated[TimeoutS, Meta(description="For a free connection.")] = 5.0

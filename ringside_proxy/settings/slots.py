@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from ringside_proxy.settings.field_types import Model, TimeoutS
+from ringside_proxy.settings.field_types import TIMEOUT_KEYS, Model, TimeoutS
 from ringside_proxy.settings.problems import Problem
 
 RESERVED_PARAMS: Final = ("model", "messages", "stream", "stream_options")
@@ -35,18 +35,7 @@ class SlotModelSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
 
 
-class SlotTimeoutSettings(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    rename={
-        "pool_s": "pool",
-        "connect_s": "connect",
-        "first_byte_s": "first_byte",
-        "between_chunks_s": "between_chunks",
-        "total_s": "total",
-    },
-):
+class SlotTimeoutSettings(msgspec.Struct, frozen=True, kw_only=True, rename=TIMEOUT_KEYS):
     """How long each model of a slot is waited for, where that is not as long as its provider."""
 
     pool_s: Annotated[

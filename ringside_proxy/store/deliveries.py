@@ -6,7 +6,7 @@ a receiver or meet one a second time. `move` is the only function that writes a 
 `domain.deliveries` says where to.
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -124,7 +124,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """`webhook.delivery` on the wire."""
 
     id: str
-    object: str = "webhook.delivery"
+    object: Literal["webhook.delivery"] = "webhook.delivery"
     event_id: str
     event_type: str
     state: DeliveryState
