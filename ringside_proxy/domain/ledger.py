@@ -37,6 +37,13 @@ IMAGE_TOKENS_MAX: Final = 48_200
 Source: OpenAI's vision guide, read 2026-11-21."""
 
 
+INLINE_FILE: Final = {"file_data", "filename"}
+"""What a file is told by that goes along whole."""
+
+WINDOW_TOKENS_MAX: Final = 10_000_000
+"""The largest window of any model in the table (Llama 4 Scout), for those whose own is not known."""
+
+
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Whose call to a provider it is: what its usage row will say of it.
 
@@ -64,11 +71,15 @@ def input_tokens_bound(
     tools: Sized | None,
     provider: str,
     context_window: int | None,
+    *,
+    is_elsewhere: bool = False,
 ) -> int:
     """How many tokens the prompt can be at most.
 
     A token is at least a byte of text, so the length of what goes upstream bounds them; images
     count by themselves, however many bytes they are. No model reads more than its window.
+    `is_elsewhere`: the provider has a part of the prompt already; of a file that it has, too, only
+    the window is a bound.
     """
     tokens = len(body) + HIDDEN_PROMPT_TOKENS.get(provider, BASE_TOKENS)
     if tools:
@@ -76,9 +87,19 @@ def input_tokens_bound(
     for message in messages:
         parts = message.get("content")
         for part in parts if isinstance(parts, list) else ():
-            if isinstance(part, dict) and part.get("type") == "image_url":
+            if not isinstance(part, dict):
+                continue
+            if part.get("type") == "image_url":
                 tokens += IMAGE_TOKENS_MAX - _inline_bytes(part)
-    return tokens if context_window is None else min(tokens, context_window)
+            elif part.get("type") == "file":
+                is_elsewhere = is_elsewhere or not _is_inline(part)
+    window = context_window or WINDOW_TOKENS_MAX
+    return window if is_elsewhere else min(tokens, window)
+
+
+def _is_inline(part: dict[str, Any]) -> bool:
+    file = part.get("file")
+    return isinstance(file, dict) and file.keys() <= INLINE_FILE
 
 
 def _inline_bytes(part: dict[str, Any]) -> int:

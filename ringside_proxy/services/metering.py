@@ -239,7 +239,12 @@ class Meter:
         is_named = TIER in params and TIER not in built.dropped_params
         return await self._reserve(
             input_tokens_bound(
-                body, request.messages, params.get("tools"), provider, self._context_window()
+                body,
+                request.messages,
+                params.get("tools"),
+                provider,
+                self._context_window(),
+                is_elsewhere="cached_content" in params,
             ),
             tokens_max,
             len(body),
