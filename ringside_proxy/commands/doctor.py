@@ -8,6 +8,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -15,9 +16,11 @@ import httpx
 import msgspec
 
 from ringside_proxy.commands.reach import TOKEN_VARIABLE
+from ringside_proxy.delivery.secrets import count_readable
 from ringside_proxy.domain import model_ref
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.services.live_config import ConfigStatus
+from ringside_proxy.settings.environment import MASTER_KEYS
 from ringside_proxy.settings.load import load, secret_files
 from ringside_proxy.settings.problems import SettingsError
 from ringside_proxy.settings.schema import LOCAL_TOKEN, Settings
@@ -25,6 +28,7 @@ from ringside_proxy.settings.tls import own_client_context
 from ringside_proxy.settings.values import TokenHash
 from ringside_proxy.store import checkup, files
 from ringside_proxy.store.ballast import ENOUGH_FREE_BYTES
+from ringside_proxy.store.vault import Vault
 from ringside_proxy.system import Clock
 
 Level = Literal["ok", "warn", "FAIL"]
@@ -210,6 +214,25 @@ def _store(patient: Patient) -> Iterator[Finding]:
         yield Finding("FAIL", "clock", text, "set it right, or start with RINGSIDE_TRUST_CLOCK=1")
 
 
+def _secrets(patient: Patient) -> Iterator[Finding]:
+    """Whether the keys that open the store's secrets are here: without them no start is made."""
+    settings = patient.settings
+    if settings is None or not settings.store.path.exists():
+        return
+    path, now_ms = settings.store.path, patient.clock.now_ms()
+    try:
+        read = partial(count_readable, vault=Vault.of(settings.master_keys, path))
+        count = checkup.look(path, now_ms, patient.new_id, read)
+    except files.StoreCorruptError:
+        return  # the look at the store has said so
+    except files.StoreError as error:
+        remedy = f"let this command have the proxy's {MASTER_KEYS}; if it has, the key is lost"
+        yield Finding("FAIL", "secrets", str(error), remedy)
+    else:
+        if count is not None:
+            yield Finding("ok", "secrets", f"{count} in the store, and their keys are here")
+
+
 def _folder(path: Path) -> Iterator[Finding]:
     folder = path.absolute().parent
     there = next(place for place in (folder, *folder.parents) if place.exists())
@@ -328,5 +351,6 @@ def _address(host: str, port: int) -> str:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
-    *(_access, _slots, _permissions, _store, _disk, _clock, _sqlite, _running, _live_configuration),
+    *(_access, _slots, _permissions, _store, _secrets, _disk, _clock, _sqlite, _running),
+    _live_configuration,
 )

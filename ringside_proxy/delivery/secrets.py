@@ -68,6 +68,14 @@ def reseal(tx: Tx, vault: Vault) -> int:
     return count
 
 
+def count_readable(tx: Tx, vault: Vault) -> int:
+    """How many secrets the store keeps. Raises StoreError if one of them cannot be opened."""
+    sealed = [each for record in webhooks.every(tx) for each in _sealed(record)]
+    for _, secret, place in sealed:
+        vault.open(secret, place)
+    return len(sealed)
+
+
 def drop_unreadable(tx: Tx, vault: Vault) -> int:
     """Delete the webhooks whose secrets no key opens any more; how many there were."""
     lost = [record for record in webhooks.every(tx) if not _is_readable(record, vault)]

@@ -3,9 +3,10 @@
 import fcntl
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from ringside_proxy.store import files, ledger_clock
 from ringside_proxy.store.tx import Tx
 
 SCHEMA: Final = "PRAGMA user_version"
+
+T = TypeVar("T")
 
 
 class Checkup(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +34,7 @@ def examine(path: Path, now_ms: int, new_id: NewId) -> Checkup:
         with closing(files.open_reader(path)) as connection:
             files.check(connection, path)
             tx = Tx(connection, now_ms, new_id)
-            found = tx.one(SCHEMA)
-            schema = 0 if found is None else int(found[0])
+            schema = _schema(tx)
             known = files.known_schema()
             return Checkup(
                 schema=schema,
@@ -42,6 +44,21 @@ def examine(path: Path, now_ms: int, new_id: NewId) -> Checkup:
             )
     except sqlite3.DatabaseError as error:
         raise files.unopened(path, error) from error
+
+
+def look(path: Path, now_ms: int, new_id: NewId, fn: Callable[[Tx], T]) -> T | None:
+    """What `fn` finds in the store; None if it is of another version. Raises StoreError."""
+    try:
+        with closing(files.open_reader(path)) as connection:
+            tx = Tx(connection, now_ms, new_id)
+            return fn(tx) if _schema(tx) == files.known_schema() else None
+    except sqlite3.DatabaseError as error:
+        raise files.unopened(path, error) from error
+
+
+def _schema(tx: Tx) -> int:
+    found = tx.one(SCHEMA)
+    return 0 if found is None else int(found[0])
 
 
 def is_owned(path: Path) -> bool:

@@ -12,7 +12,10 @@ import pytest
 
 from ringside_proxy.commands import doctor
 from ringside_proxy.commands.doctor import Finding
+from ringside_proxy.delivery.secrets import Secrets
+from ringside_proxy.store import webhooks
 from ringside_proxy.store.db import Database
+from ringside_proxy.store.vault import Vault, key_file_of
 from ringside_proxy.system import SystemClock, system_ids
 from tests.api.live import Live, following
 from tests.api.rig import DEVELOPER
@@ -132,6 +135,28 @@ async def test_a_damaged_store_is_found(home: Path) -> None:
     findings = examined(configured(home))
 
     assert "is damaged" in about(findings, "store")[0]
+
+
+async def test_a_key_that_is_lost_is_found(home: Path) -> None:
+    """No start is made without it; with it all is well, and nothing is made either way."""
+    path = home / "data/ringside.db"
+    key_file = key_file_of(path)
+    db = await Database.open(path, SystemClock())
+    sealed = Secrets(Vault.of((), path)).seal("wh_1", "whsec_" + "A" * 44)
+    await db.write(webhooks.insert, "wh_1", "https://example.com/", ["*"], sealed, "whsec_…")
+    await db.close()
+
+    with_key = examined(configured(home))
+    key = key_file.read_text()
+    key_file.unlink()
+    without = examined(configured(home))
+    is_made = key_file.exists()
+    given = examined(configured(home), RINGSIDE_MASTER_KEYS=key.strip())
+
+    said = ["1 in the store, and their keys are here"]
+    assert about(with_key, "secrets", "ok") == about(given, "secrets", "ok") == said
+    assert "sealed with the key" in about(without, "secrets")[0]
+    assert not is_made
 
 
 @pytest.mark.parametrize(("schema", "level"), [(99, "FAIL"), (1, "warn")])
