@@ -96,6 +96,12 @@ MEANINGS: Final = (
         statuses=frozenset({498}),
         error=ProviderAuthenticationError,
     ),
+    Meaning(  # xAI's, under 200
+        words=re.compile(r"client specified an invalid argument"),
+        statuses=frozenset({None}),
+        error=ProviderRejectedError,
+        code="invalid_request",
+    ),
     Meaning(
         words=re.compile(r"model"),
         statuses=frozenset({404, 410}),

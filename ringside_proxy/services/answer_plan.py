@@ -5,7 +5,7 @@ instruction, and checked on the answer; `answers.py` asks again for what does no
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -29,7 +29,8 @@ NOT_AN_OBJECT: Final = "it is not a JSON object"
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a provider, and the checks on its answer.
 
-    `must_call`: the answer has to call a function. `calls_max`: later calls are dropped.
+    `must_call`: the answer has to call a function that was offered, the one that is `named` if
+    one is. `calls_max`: later calls are dropped.
     `calls_in_words`: the functions that the answer calls in its text, having no other way to.
     `schema` and `must_be_json` hold for an answer in text that the model ended itself.
     `repair` is the request to build on when the answer has to be asked for again, `asked` what
@@ -40,6 +41,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     request: CompletionRequest
     repair: CompletionRequest
     must_call: bool = False
+    named: str | None = None
     calls_max: int | None = None
     calls_in_words: tuple[str, ...] = ()
     must_be_json: bool = False
@@ -63,13 +65,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         )
         return msgspec.structs.replace(self, asked=asked, request=request, repair=repair)
 
-    async def faults(self, text: str, has_calls: bool) -> list[str]:
+    async def faults(self, text: str, called: Sequence[str]) -> list[str]:
         """What is wrong with an answer, in words for the model; empty if nothing.
 
-        Raises InvalidRequestError for a schema that cannot be applied to it in time.
+        `called` are the functions that it calls. Raises InvalidRequestError for a schema that
+        cannot be applied to it in time.
         """
-        if has_calls:
-            return []
+        if called:
+            return self._calls_faults(called)
         if self.must_call:
             return ["it calls no tool"]
         if not self.must_be_json and self.schema is None:
@@ -81,6 +84,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.schema is not None:
             return await self.schema.faults(value, text)
         return [] if isinstance(value, dict) else [NOT_AN_OBJECT]
+
+    def _calls_faults(self, called: Sequence[str]) -> list[str]:
+        """A model that does not know of a choice may still call what only its history has."""
+        if not self.must_call:
+            return []
+        offered = {tool["function"]["name"] for tool in self.asked.params["tools"]}
+        offered = {self.named} if self.named else offered
+        others = [name for name in called[: self.calls_max] if name not in offered]
+        return [f"it calls '{name}', which it may not" for name in others]
 
 
 def plan(request: CompletionRequest, able: Capabilities, schemas: Schemas) -> Plan:
@@ -194,8 +206,10 @@ def _with_tool_choice(planned: Plan, able: Capabilities) -> Plan:
     planned = _replace(planned, add={"tools": only})
     if able.tool_choice_required is Support.NATIVE:
         planned = _replace(planned, add={"tool_choice": "required"})
-        return msgspec.structs.replace(planned, repair=planned.request, must_call=True)
-    return _must_call(planned, MUST_CALL_ONE.format(name=name), drop=("tool_choice",))
+        planned = msgspec.structs.replace(planned, repair=planned.request, must_call=True)
+    else:
+        planned = _must_call(planned, MUST_CALL_ONE.format(name=name), drop=("tool_choice",))
+    return msgspec.structs.replace(planned, named=name)
 
 
 def _with_calls_in_words(planned: Plan) -> Plan:

@@ -364,11 +364,11 @@ class _Whole:
             if isinstance(delta, RefusalDelta):
                 self.is_cut = True
         self.text = "".join(delta.text for delta in deltas if isinstance(delta, TextDelta))
-        self.has_calls = any(isinstance(delta, ToolCallDelta) for delta in deltas)
+        self.called = [d.name for d in deltas if isinstance(d, ToolCallDelta) and d.name]
 
     async def faults(self, planned: Plan) -> list[str]:
         """What is wrong with it, in words for the model; an answer that was cut is let through."""
-        return [] if self.is_cut else await planned.faults(self.text, self.has_calls)
+        return [] if self.is_cut else await planned.faults(self.text, self.called)
 
 
 def _words(delta: Delta) -> str:

@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import pytest
 
+from ringside_proxy.providers.registry import PROVIDERS
+from ringside_proxy.providers.types import Support
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.conformance.stream import check_chat_stream
 from tests.e2e.nineteen import CHAT, Proxy, calls_of, last_run, model_of
@@ -155,6 +157,27 @@ async def test_a_choice_that_is_never_heeded_is_an_error(
         sent = json.dumps(proxy.sent(provider)[0])
         assert "get_time" in sent
         assert "tool_choice" in sent or "toolChoice" in sent or "functionCallingConfig" in sent
+
+
+NOT_NAMED: Final = [
+    name
+    for name, model in TYPICAL_MODELS.items()
+    if PROVIDERS[name].capabilities(model).tool_choice_named is not Support.NATIVE
+]
+
+
+@pytest.mark.parametrize("provider", NOT_NAMED)
+async def test_another_call_than_was_named_is_not_taken(provider: str, proxy: Proxy) -> None:
+    """A model that knows of no choice may call what its history has: it is asked again."""
+    other = (Call("call_d4e5f6", "get_time", '{"zone": "CET"}'),)
+    proxy.answers(provider, says(provider, Say("", other)), says(provider, Say("", ONE)))
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": TOOLS, "tool_choice": named}
+
+    answer = await proxy.call(CHAT, body)
+
+    assert told(answer["choices"][0]["message"]["tool_calls"]) == meant(ONE)
+    assert len(proxy.sent(provider)) == 2
 
 
 ANSWERED: Final = {

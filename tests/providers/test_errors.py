@@ -73,7 +73,7 @@ MEANINGS = [
     (529, openai(kind="overloaded_error"), ProviderUnavailableError, "provider_unavailable", True),
     (302, b"", ProviderBadReplyError, "provider_bad_response", False),
     (405, b"", ProviderBadReplyError, "provider_bad_response", False),
-    (200, {"code": "Client specified an invalid argument", "error": "No such field"}, ProviderUnavailableError, "provider_unavailable", True),
+    (200, {"code": "Client specified an invalid argument", "error": "No such field"}, ProviderRejectedError, "invalid_request", False),
     (200, {"error": {"code": 429, "message": "slow down", "metadata": {}}, "user_id": "u"}, ProviderRateLimitedError, "rate_limit_exceeded", True),
     (200, b"<html>hello</html>", ProviderBadReplyError, "provider_bad_response", False),
     (200, {"id": "chatcmpl-1", "choices": []}, ProviderBadReplyError, "provider_bad_response", False),

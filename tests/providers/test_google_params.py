@@ -38,7 +38,7 @@ from tests.providers.google_calls import (
         (V2_5, {"frequency_penalty": 1}, {}, ("frequency_penalty",)),
         (V2_0, {"presence_penalty": 1}, {"presencePenalty": 1}, ()),
         (V3, {"stop": "x"}, {"stopSequences": ["x"]}, ()),
-        (V3, {"stop": list("abcdef")}, {"stopSequences": list("abcde")}, ()),
+        (V3, {"stop": list("abcdef")}, {"stopSequences": list("abcde")}, ("stop",)),
         (V3, {"seed": 2**31 + 5}, {"seed": 5}, ()),
         (V3, {"max_tokens": 5}, {"maxOutputTokens": 5}, ()),
         (V3, {"max_tokens": 5, "max_completion_tokens": 6}, {"maxOutputTokens": 6}, ()),

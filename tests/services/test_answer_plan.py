@@ -277,41 +277,60 @@ def test_choice_of_an_unknown_function_is_refused(abilities: Json) -> None:
     assert raised.value.param == "tool_choice"
 
 
-ANSWERS: dict[str, tuple[Json, str, bool, list[str]]] = {
-    "an object": ({"response_format": OBJECT}, ' {"a": 1}\n', False, []),
-    "no object": ({"response_format": OBJECT}, "[1]", False, [NOT_AN_OBJECT]),
-    "a fenced object": ({"response_format": OBJECT}, "```json\n{}\n```", False, [NOT_JSON]),
-    "two objects": ({"response_format": OBJECT}, "{}{}", False, [NOT_JSON]),
-    "NaN": ({"response_format": OBJECT}, '{"a": NaN}', False, [NOT_JSON]),
-    "nothing": ({"response_format": OBJECT}, "", False, [NOT_JSON]),
-    "a bottomless list": ({"response_format": OBJECT}, "[" * 100_000, False, [NOT_JSON]),
-    "a call": ({"response_format": OBJECT}, "", True, []),
-    "words and a call": ({"response_format": SCHEMA}, "One moment.", True, []),
-    "what meets the schema": ({"response_format": SCHEMA}, '{"größe": 1}', False, []),
+ANSWERS: dict[str, tuple[Json, str, tuple[str, ...], list[str]]] = {
+    "an object": ({"response_format": OBJECT}, ' {"a": 1}\n', (), []),
+    "no object": ({"response_format": OBJECT}, "[1]", (), [NOT_AN_OBJECT]),
+    "a fenced object": ({"response_format": OBJECT}, "```json\n{}\n```", (), [NOT_JSON]),
+    "two objects": ({"response_format": OBJECT}, "{}{}", (), [NOT_JSON]),
+    "NaN": ({"response_format": OBJECT}, '{"a": NaN}', (), [NOT_JSON]),
+    "nothing": ({"response_format": OBJECT}, "", (), [NOT_JSON]),
+    "a bottomless list": ({"response_format": OBJECT}, "[" * 100_000, (), [NOT_JSON]),
+    "a call": ({"response_format": OBJECT}, "", ("look",), []),
+    "words and a call": ({"response_format": SCHEMA}, "One moment.", ("look",), []),
+    "what meets the schema": ({"response_format": SCHEMA}, '{"größe": 1}', (), []),
     "what does not": (
         {"response_format": SCHEMA},
         "{}",
-        False,
+        (),
         ['at /: "größe" is a required property'],
     ),
-    "no schema to meet": ({"response_format": NO_SCHEMA}, '{"x": 1}', False, []),
-    "a call that was forced": (TOOLS | {"tool_choice": "required"}, "", True, []),
+    "no schema to meet": ({"response_format": NO_SCHEMA}, '{"x": 1}', (), []),
+    "a call that was forced": (TOOLS | {"tool_choice": "required"}, "", ("look",), []),
     "a forced call that is none": (
         TOOLS | {"tool_choice": "required"},
         "{}",
-        False,
+        (),
         ["it calls no tool"],
     ),
-    "text that nobody checks": (TOOLS, "[", False, []),
+    "the call that was named": (TOOLS | {"tool_choice": TELL}, "", ("tell",), []),
+    "another than was named": (
+        TOOLS | {"tool_choice": TELL},
+        "",
+        ("look",),
+        ["it calls 'look', which it may not"],
+    ),
+    "a call that only the history has": (
+        TOOLS | {"tool_choice": "required"},
+        "",
+        ("look", "shout"),
+        ["it calls 'shout', which it may not"],
+    ),
+    "one that is dropped anyway": (
+        TOOLS | {"tool_choice": "required", "parallel_tool_calls": False},
+        "",
+        ("look", "shout"),
+        [],
+    ),
+    "text that nobody checks": (TOOLS, "[", (), []),
 }
 
 
-@pytest.mark.parametrize(("params", "text", "has_calls", "faults"), ANSWERS.values(), ids=ANSWERS)
+@pytest.mark.parametrize(("params", "text", "called", "faults"), ANSWERS.values(), ids=ANSWERS)
 async def test_answer_is_held_to_what_was_asked(
-    params: Json, text: str, has_calls: bool, faults: list[str]
+    params: Json, text: str, called: tuple[str, ...], faults: list[str]
 ) -> None:
     """Faults are told in words for the model; an answer that calls has no text to check."""
-    assert await planned(able(), **params).faults(text, has_calls) == faults
+    assert await planned(able(), **params).faults(text, called) == faults
 
 
 def test_repair_shows_the_answer_and_its_faults() -> None:

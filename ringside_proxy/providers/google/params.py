@@ -78,7 +78,7 @@ def build(given: Params, family: Family, names: dict[str, str]) -> Built:
     lost = {n for n, value in asked.items() if n not in taken and NEUTRAL.get(n) != value}
     if "tools" not in asked:
         lost.discard("parallel_tool_calls")
-    config |= _limits(asked)
+    config |= _limits(asked, lost)
     config |= _format(asked, family, lost)
     if thinking := _thinking(asked, family, lost):
         config["thinkingConfig"] = thinking
@@ -110,7 +110,7 @@ def _unsupported(param: str, words: str) -> InvalidRequestError:
     )
 
 
-def _limits(asked: Params) -> Params:
+def _limits(asked: Params, lost: set[str]) -> Params:
     """`maxOutputTokens` holds for thoughts too, as OpenAI's own limit does."""
     told: Params = {}
     limit = next((asked[name] for name in LIMIT_PARAMS if name in asked), None)
@@ -118,7 +118,10 @@ def _limits(asked: Params) -> Params:
         told["maxOutputTokens"] = limit
     if "stop" in asked:
         stop = asked["stop"]
-        told["stopSequences"] = [stop] if isinstance(stop, str) else stop[:STOPS_MAX]
+        stops = [stop] if isinstance(stop, str) else stop
+        told["stopSequences"] = stops[:STOPS_MAX]
+        if len(stops) > STOPS_MAX:
+            lost.add("stop")
     if isinstance(seed := asked.get("seed"), int):
         told["seed"] = seed % SEED_MAX
     return told
