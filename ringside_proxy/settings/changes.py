@@ -13,6 +13,8 @@ from ringside_proxy.settings.values import Secret, TokenHash
 ABSENT: Final = "(none)"
 HIDDEN: Final = "(secret)"
 HIDDEN_KEYS: Final = ("token_sha256",)
+STORE_SCHEME: Final = "sqlite://"
+"""A file's path, which opens nothing."""
 DERIVED: Final = ("not_in_effect", "master_keys")
 """What is no key of the file."""
 
@@ -68,8 +70,9 @@ def _shown(path: str, value: Any) -> str:
     if isinstance(value, bool | int | float):
         return msgspec.json.encode(value).decode()
     text = str(value)
-    if "://" in text:
-        # Whatever stands beside the host may be a credential.
+    if "://" in text and not text.startswith(STORE_SCHEME):
+        # Whatever stands beside the host and the port may be a credential.
         parts = urlsplit(text)
-        text = f"{parts.scheme}://{parts.hostname or ''}/…"
+        place = parts.netloc.rpartition("@")[2]
+        text = f"{parts.scheme}://{place}/…"
     return shown(text)

@@ -47,6 +47,18 @@ def settings(tmp_path: Path, text: str) -> Settings:
             "providers.openai.base_url",
             '"https://one/…" → "https://two/…"',
         ),
+        (
+            "providers: {openai: {api_key: k, base_url: 'http://u:p@[::1]:9001/v1?key=x'}}",
+            "providers: {openai: {api_key: k, base_url: 'http://u:p@[::1]:9002/v1?key=x'}}",
+            "providers.openai.base_url",
+            '"http://[::1]:9001/…" → "http://[::1]:9002/…"',
+        ),
+        (
+            "store: {url: 'sqlite:///a.db'}",
+            "store: {url: 'sqlite:////data/b.db'}",
+            "store.url",
+            '"sqlite:///a.db" → "sqlite:////data/b.db"',
+        ),
     ],
 )
 def test_change_names_its_key_and_hides_secrets(
