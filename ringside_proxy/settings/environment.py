@@ -81,10 +81,9 @@ def apply_overrides(
     *,
     host: str | None = None,
     port: int | None = None,
-    store_url: str | None = None,
 ) -> dict[str, str]:
     """The environment with command line flags in it; they win over both it and the file."""
-    flags = {"RINGSIDE_HOST": host, "RINGSIDE_PORT": port, "RINGSIDE_STORE_URL": store_url}
+    flags = {"RINGSIDE_HOST": host, "RINGSIDE_PORT": port}
     return dict(env) | {name: str(flag) for name, flag in flags.items() if flag is not None}
 
 
