@@ -433,6 +433,15 @@ class Meter:
             self.cost_nano += consumed.cost_nano
         if hold.output_tokens_max is not None and consumed.cost_nano > hold.amount_nano:
             metrics.budget_overrun_total.inc()
+            logger.error(
+                "a call cost more than was held for it",
+                extra=fields(
+                    provider=provider,
+                    model=model,
+                    run_id=self._call.run_id or "none",
+                    request_id=self._call.request_id or "none",
+                ),
+            )
 
     def _context_window(self) -> int | None:
         facts = self._route.facts

@@ -27,8 +27,10 @@ async def measured(ringside: Ringside, name: str) -> float:
     return float(value)
 
 
-async def test_an_answer_dearer_than_its_hold_is_booked_in_full(tmp_path: Path) -> None:
-    """A provider that does not keep to the limit: the money is gone, and the metric says so."""
+async def test_an_answer_dearer_than_its_hold_is_booked_in_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A provider that does not keep to the limit: the money is gone; metric and log say so."""
     async with serving(tmp_path, budgets=CAPPED) as ringside:
         ringside.upstream.enqueue(json_reply(completion(5_000)))
         assert await measured(ringside, "ringside_budget_overrun_total") == 0
@@ -39,6 +41,12 @@ async def test_an_answer_dearer_than_its_hold_is_booked_in_full(tmp_path: Path) 
         assert await measured(ringside, "ringside_budget_overrun_total") == 1
         assert period(ringside, CUSTOMER) == (9 * 150 + 5_000 * OUT, 0)
         assert (await ringside.developer.post(CHAT, body())).status == 402
+    [told] = [record for record in caplog.records if "cost more" in record.getMessage()]
+    shown = [told.__dict__[name] for name in ("provider", "model", "request_id")]
+    assert shown == [
+        *body()["model"].removeprefix("fc:").split("/"),
+        answer.headers["x-request-id"],
+    ]
 
 
 async def test_holds_at_work_are_shown_with_their_age(tmp_path: Path) -> None:
