@@ -68,6 +68,15 @@ def rendered(tool: Tool) -> dict[str, list[Doc]]:
     }
 
 
+def test_the_page_applies_the_image_that_it_pushes(rendered: dict[str, list[Doc]]) -> None:
+    """As typed; the manifests themselves name no registry."""
+    [pushed] = re.findall(r"docker push (\S+)", README)
+    [(old, new)] = re.findall(r"sed 's\|image: (\S+)\|image: (\S+)\|'", README)
+
+    for docs in rendered.values():
+        assert proxy(docs)["image"].replace(old, new) == pushed
+
+
 def validated(tool: Tool, docs: list[Doc], version: str, folder: Path) -> str:
     """What the schemas of a Kubernetes version say against `docs`; nothing, if all is well."""
     path = folder / "manifests.yaml"
