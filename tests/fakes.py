@@ -174,6 +174,10 @@ class FakeUpstream:
         """Adds replies; each request takes one, unless it is refused."""
         self._replies.extend(replies)
 
+    def forget(self) -> None:
+        """Drops the replies that nobody has taken."""
+        self._replies.clear()
+
     async def request(self, number: int) -> Recorded:
         """The request with that number, from 0, as soon as it is there."""
         async with self._arrived:

@@ -13,6 +13,7 @@ import aiohttp
 from ringside_proxy.app import Proxy, running
 from ringside_proxy.settings.load import load
 from ringside_proxy.settings.source import ConfigSource
+from ringside_proxy.system import Clock
 from tests.api.rig import DEVELOPER, Caller, stop
 
 IN_EFFECT_S_MAX: Final = 2.0
@@ -74,14 +75,14 @@ def usual(home: Path) -> Json:
 
 
 @asynccontextmanager
-async def following(home: Path, **sections: Any) -> AsyncIterator[Live]:
+async def following(home: Path, clock: Clock | None = None, **sections: Any) -> AsyncIterator[Live]:
     """A proxy that follows a file of these sections."""
     path = home / "ringside.yaml"
     path.write_text(json.dumps(usual(home) | sections))
     source = ConfigSource(path, {})
     timeout = aiohttp.ClientTimeout(total=30)
     async with (
-        running(load(path, {}), source=source) as proxy,
+        running(load(path, {}), clock, source=source) as proxy,
         aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session,
     ):
         try:
