@@ -47,6 +47,9 @@ from ringside_proxy.services.model_routing import Route
 CONTINUATIONS_MAX: Final = 8
 """How often a provider may break a long answer off to be asked to go on."""
 
+STATE_KEYS: Final = ("provider_state", "thinking_blocks")
+"""Where state stands in a message: what was kept here, and what a caller gives back itself."""
+
 CALL_ID: Final = re.compile(r"call_(?=.*[A-Za-z])[A-Za-z0-9]{8,59}|call_[0-9]{16,59}")
 """An id that no other call has: one that only counts (`call_0`) comes again in the next answer, and
 what is kept under it would be given back to another chat."""
@@ -223,7 +226,7 @@ class Answers:
                     yield batch
         except ProviderRejectedError as error:
             stateless = [
-                {key: value for key, value in message.items() if key != "provider_state"}
+                {key: value for key, value in message.items() if key not in STATE_KEYS}
                 for message in request.messages
             ]
             if has_told or error.code != STATE_REJECTED or stateless == request.messages:

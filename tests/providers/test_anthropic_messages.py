@@ -290,8 +290,33 @@ def test_state_that_is_none_of_ours_says_nothing(state):
     assert [block["type"] for block in said[1][1]] == ["text", "tool_use"]
 
 
-def test_thinking_is_taken_from_provider_state_alone():
-    """Public shapes of thinking in a message are not trusted: nobody here saw them signed."""
-    message = called(thinking_blocks=[THOUGHT], reasoning_content="Hm.")
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([THOUGHT | {"cache_control": EPHEMERAL}], [THOUGHT]),
+        (
+            [{"type": "redacted_thinking", "data": "x"}],
+            [{"type": "redacted_thinking", "data": "x"}],
+        ),
+        ([{"type": "thinking", "thinking": "unsigned", "signature": ""}], []),
+        ([None, {"type": "text", "text": "x"}, {"type": "thinking"}], []),
+        ("x", []),
+    ],
+)
+def test_thinking_may_be_given_back_by_the_caller(given, told):
+    """In `thinking_blocks`, the public field for it: whole and signed blocks, before the call."""
+    answer = called(call()) | {"thinking_blocks": given}
 
-    assert [block["type"] for block in turns(*HI, message, result())[1][1]] == ["tool_use"]
+    [*_, (_, blocks), _] = turns(*HI, answer, result())
+
+    assert blocks[:-1] == told
+    assert blocks[-1]["type"] == "tool_use"
+
+
+def test_thinking_that_was_kept_here_wins():
+    """It is the same, with the places in which its blocks stood."""
+    answer = called(call()) | {"provider_state": STATE, "thinking_blocks": []}
+
+    [*_, (_, blocks), _] = turns(*HI, answer, result())
+
+    assert THOUGHT in blocks

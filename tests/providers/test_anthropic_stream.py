@@ -240,6 +240,14 @@ ERRORS = [
     (
         400,
         "invalid_request_error",
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        None,
+        ProviderRejectedError,
+        "provider_state_rejected",
+    ),
+    (
+        400,
+        "invalid_request_error",
         "The compiled grammar is too large.",
         None,
         ProviderRejectedError,

@@ -335,14 +335,23 @@ def test_call_ids_at_mistral_are_nine_letters_and_agree():
     assert own[1]["tool_calls"][0]["id"] == "JVzE51NB8"
 
 
+THINKING = CALLED | {"reasoning_content": "Need the tool."}
+
+
 def test_deepseek_is_owed_reasoning_beside_tools():
-    """An answer of another provider has none; without the key the whole call is refused."""
+    """An answer of another provider has none; without the key the whole call is refused.
+
+    A caller may give it back itself, as it came.
+    """
     history = [USER, CALLED, RESULT]
 
     thinking = sent("deepseek", "deepseek-v4-pro", history, tools=[TOOL])["messages"]
     off = sent("deepseek", "deepseek-v4-pro", history, tools=[TOOL], reasoning_effort="none")
 
+    given = sent("deepseek", "deepseek-v4-pro", [USER, THINKING, RESULT], tools=[TOOL])["messages"]
+
     assert thinking[1] == CALLED | {"reasoning_content": ""}
+    assert given[1] == THINKING
     assert off["messages"][1] == CALLED
 
 

@@ -30,6 +30,7 @@ STATUSES: Final = {
 
 WORDS: Final = {
     "bound to a different conversation": STATE_REJECTED,
+    "invalid `signature` in `thinking`": STATE_REJECTED,
     "schema is too complex": SCHEMA_REJECTED,
     "compiled grammar is too large": SCHEMA_REJECTED,
     "content filtering policy": "content_policy_violation",

@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from ringside_proxy.providers.anthropic.models import Family
-from ringside_proxy.providers.anthropic.state import replayed, thinking_blocks
+from ringside_proxy.providers.anthropic.state import replayed, state_of, thinking_blocks
 from ringside_proxy.providers.native_request import refused
 
 Block = dict[str, Any]
@@ -49,7 +49,7 @@ def system_and_turns(
                 _add(turns, "user", _content(message))
             case "assistant":
                 # Thinking is bound to its turn: once that is over it says nothing any more.
-                state = message.get("provider_state") if i > last_user else None
+                state = state_of(message) if i > last_user else None
                 _add(turns, "assistant", _answer(message, state))
             case "tool":
                 _add(turns, "user", [_result(message)])
@@ -69,7 +69,7 @@ def last_user_index(messages: list[Message]) -> int:
 def has_all_thinking(messages: list[Message]) -> bool:
     """Whether every call of the turn that goes on comes with the thinking that led to it."""
     return all(
-        thinking_blocks(m.get("provider_state"))
+        thinking_blocks(state_of(m))
         for m in messages[last_user_index(messages) + 1 :]
         if m.get("tool_calls")
     )

@@ -46,6 +46,17 @@ class Layout:
         return {"blocks": kept}
 
 
+def state_of(message: dict[str, Any]) -> Any:
+    """What was kept with an answer, else the thinking that its caller gives back itself.
+
+    `thinking_blocks` is the public field that other gateways and SDKs have for it.
+    """
+    kept, given = message.get("provider_state"), message.get("thinking_blocks")
+    if kept is not None or not isinstance(given, list):
+        return kept
+    return {"blocks": [thought for block in given for thought in _signed(block)]}
+
+
 def thinking_blocks(state: Any) -> list[Block]:
     """The thinking that was kept with an answer."""
     return [block for block in _blocks(state) if block["type"] in THINKING]
@@ -76,6 +87,18 @@ def replayed(state: Any, said: list[Block], calls: list[Block]) -> list[Block]:
 def _is_whole(block: Block) -> bool:
     """Thinking that nobody signed is refused."""
     return block["type"] != "thinking" or bool(block["signature"])
+
+
+def _signed(block: Any) -> list[Block]:
+    """A block of thinking as Anthropic told it; any other says nothing."""
+    match block:
+        case {"type": "thinking", "thinking": str() as text, "signature": str() as signature}:
+            told = {"type": "thinking", "thinking": text, "signature": signature}
+            return [told] if signature else []
+        case {"type": "redacted_thinking", "data": str() as data}:
+            return [{"type": "redacted_thinking", "data": data}]
+        case _:
+            return []
 
 
 def _blocks(state: Any) -> list[Block]:

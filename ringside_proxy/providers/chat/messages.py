@@ -126,7 +126,7 @@ def _message(message: Message, rules: MessageRules, model: str, *, is_owed: bool
     if "tool_call_id" in told:
         told["tool_call_id"] = _tool_id(told["tool_call_id"], rules)
     if role == "assistant" and rules.replay is not None:
-        _replay(told, message.get(PROVIDER_STATE), rules.replay, is_owed=is_owed)
+        _replay(told, message, rules.replay, is_owed=is_owed)
     return told
 
 
@@ -191,8 +191,9 @@ def _tool_id(call_id: Any, rules: MessageRules) -> Any:
     return digits
 
 
-def _replay(told: Message, state: Any, field: ReplayField, *, is_owed: bool) -> None:
-    """Gives an earlier answer back the reasoning that came with it."""
+def _replay(told: Message, message: Message, field: ReplayField, *, is_owed: bool) -> None:
+    """Gives an earlier answer back the reasoning that came with it, as it was kept or is given."""
+    state = message.get(PROVIDER_STATE)
     kept = state.get(field) if isinstance(state, dict) else None
     if field == "thinking":
         if isinstance(kept, list) and kept:
@@ -202,7 +203,8 @@ def _replay(told: Message, state: Any, field: ReplayField, *, is_owed: bool) -> 
     elif kept:
         told[field] = kept
     elif is_owed:
-        told[field] = ""
+        given = message.get("reasoning_content")
+        told[field] = given if isinstance(given, str) else ""
 
 
 def _says_something(message: Message) -> bool:
