@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from ringside_proxy.domain.errors import RingsideError
-from ringside_proxy.store import deliveries, events, ledger_clock, webhooks
+from ringside_proxy.store import deliveries, events, ledger_clock, runs, webhooks
 from ringside_proxy.store.db import Database
 from ringside_proxy.store.tx import Tx
 from ringside_proxy.system import Clock
@@ -89,7 +89,7 @@ class Housekeeping:
         await self._db.write(webhooks.forget_old_secrets)
 
     async def measure(self) -> None:
-        """What waits, since when, and which receivers were given up."""
+        """What waits, since when, which receivers were given up, which runs are not over."""
         waiting = await self._db.read(deliveries.waiting)
         receivers = await self._db.read(webhooks.every)
         age_s = 0.0
@@ -101,3 +101,4 @@ class Housekeeping:
             sum(receiver.disabled_reason in ("gone", "failing") for receiver in receivers)
         )
         self._metrics.usage_push_oldest_seconds.set(self._usage_oldest_s())
+        self._metrics.runs_counted(await self._db.read(runs.count_active))

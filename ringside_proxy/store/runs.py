@@ -52,6 +52,7 @@ EVERY_ACTIVE: Final = (
 )
 COUNT_ACTIVE_MADE_BY: Final = "SELECT count(*) FROM runs WHERE token = ? AND ended_ms IS NULL"
 COUNT_ACTIVE_IN_NAME_OF: Final = "SELECT count(*) FROM runs WHERE customer = ? AND ended_ms IS NULL"
+COUNT_ACTIVE: Final = "SELECT status, count(*) FROM runs WHERE ended_ms IS NULL GROUP BY status"
 DUE: Final = "SELECT id, expires_ms FROM runs WHERE ended_ms IS NULL ORDER BY expires_ms LIMIT 500"
 MOVE: Final = "UPDATE runs SET status = ?, started_ms = ? WHERE seq = ?"
 END: Final = (
@@ -327,6 +328,11 @@ def active(tx: Tx) -> list[RunRecord]:
     """Every run that is not terminal, oldest first."""
     # Sorted here: asked to sort, SQLite would read every run there ever was, in order.
     return sorted((_record(row) for row in tx.all(EVERY_ACTIVE)), key=lambda run: run.seq)
+
+
+def count_active(tx: Tx) -> dict[str, int]:
+    """How many runs have not ended, by status."""
+    return {str(status): int(count) for status, count in tx.all(COUNT_ACTIVE)}
 
 
 def count_active_of_token(tx: Tx, token: str) -> int:

@@ -1,5 +1,6 @@
 """Every metric, declared once. None has a label that a caller can make up at will."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Final, Literal, get_args
 
@@ -11,7 +12,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from ringside_proxy.domain.runs import TERMINAL
+from ringside_proxy.domain.runs import ACTIVE, TERMINAL
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.telemetry.families import OTHER, Counter, Family, Histogram
 
@@ -75,6 +76,11 @@ class Metrics:
     def error_answered(self, code: str | None) -> None:
         """A request was answered with an error of this machine code."""
         self._errors.of(code or "none").inc()
+
+    def runs_counted(self, counts: Mapping[str, int]) -> None:
+        """So many runs are not over, by status."""
+        for status in ACTIVE:
+            self._active_runs.of(status).set(counts.get(status, 0))
 
     def run_finished(self, status: str) -> None:
         """A run reached a terminal status."""
@@ -165,6 +171,10 @@ class Metrics:
         self._errors = Family(counter("errors_total", "Errors answered", ("code",)), open_index=0)
         self._runs = Family(counter("runs_total", "Runs finished", ("status",)), open_index=0)
         self._runs.begin_at_zero(sorted(TERMINAL))
+        self._active_runs = Family(
+            self._gauge("runs", "Runs that are not over", ("status",)), open_index=0
+        )
+        self._active_runs.begin_at_zero(sorted(ACTIVE))
         self.run_lock_conflicts_total = counter(
             "run_lock_conflicts_total", "Runs refused because their thread had an active one"
         )

@@ -93,7 +93,7 @@ def test_dashboard_asks_for_what_exists(panel: str, expr: str) -> None:
         ('ringside_requests_total{customer="x"}', ["ringside_requests_total: customer"]),
         ("sum by (model) (ringside_requests_total)", ["by model"]),
         ("sum by (route, le) (ringside_request_duration_seconds_bucket)", []),
-        ("ringside_requests_total + ringside_runs", ["ringside_runs"]),
+        ("ringside_requests_total + ringside_run", ["ringside_run"]),
     ],
 )
 def test_names_check_catches(expr: str, wrong: list[str]) -> None:
