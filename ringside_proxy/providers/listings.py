@@ -22,6 +22,7 @@ import msgspec
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.model_facts import Capability
+from ringside_proxy.providers.anthropic.adapter import VERSION
 from ringside_proxy.providers.model_names import EMBEDS, NOT_SERVED
 from ringside_proxy.providers.types import Credentials, HTTPRequest
 
@@ -29,7 +30,6 @@ MODELS_MAX: Final = 5000
 """Of one provider; the largest list there is has a fifth of it."""
 NAME_CHARS_MAX: Final = 256
 TOKENS_MAX: Final = 1_000_000_000
-ANTHROPIC_VERSION: Final = "2023-06-01"
 
 Json = dict[str, Any]
 
@@ -364,7 +364,7 @@ LISTINGS: Final[dict[str, Listing]] = {
         read=_anthropic,
         query={"limit": "1000"},
         next=_after_last,
-        headers=lambda key: {"x-api-key": key, "anthropic-version": ANTHROPIC_VERSION},
+        headers=lambda key: {"x-api-key": key, "anthropic-version": VERSION},
         version="/v1",
     ),
     "google": Listing(

@@ -3,7 +3,6 @@
 from typing import Any
 
 import msgspec
-import orjson
 
 from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
@@ -68,19 +67,6 @@ class Calls:
 
     def _bad(self, what: str) -> ProviderBadReplyError:
         return ProviderBadReplyError(f"{self._provider} sent {what}.", provider=self._provider)
-
-
-def json_object(provider: str, data: bytes) -> dict[str, Any]:
-    """The object in a frame. Raises ProviderBadReplyError if it is none."""
-    try:
-        value = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
-        raise ProviderBadReplyError(
-            f"{provider} sent something in its stream that is not a JSON object.", provider=provider
-        )
-    return value
 
 
 def at(value: Any, *keys: str) -> Any:

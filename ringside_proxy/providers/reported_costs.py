@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Final
 
 from ringside_proxy.domain.money import NANO_PER_USD
+from ringside_proxy.providers.loose_json import object_of
 
 TICKS_PER_NANO_USD: Final = 10
 COST_USD_MAX: Final = 10_000
@@ -28,7 +29,7 @@ def _openrouter(usage: dict[str, Any]) -> int | None:
     cost = _nano_usd(usage.get("cost"))
     if cost is None or usage.get("is_byok") is not True:
         return cost
-    behind = _nano_usd(_inside(usage, "cost_details").get("upstream_inference_cost"))
+    behind = _nano_usd(object_of(usage.get("cost_details")).get("upstream_inference_cost"))
     return None if behind is None else cost + behind
 
 
@@ -40,7 +41,7 @@ def _xai(usage: dict[str, Any]) -> int | None:
 
 
 def _perplexity(usage: dict[str, Any]) -> int | None:
-    return _nano_usd(_inside(usage, "cost").get("total_cost"))
+    return _nano_usd(object_of(usage.get("cost")).get("total_cost"))
 
 
 READERS: Final[dict[str, Callable[[dict[str, Any]], int | None]]] = {
@@ -48,11 +49,6 @@ READERS: Final[dict[str, Callable[[dict[str, Any]], int | None]]] = {
     "perplexity": _perplexity,
     "xai": _xai,
 }
-
-
-def _inside(usage: dict[str, Any], key: str) -> dict[str, Any]:
-    value = usage.get(key)
-    return value if isinstance(value, dict) else {}
 
 
 def _nano_usd(usd: Any) -> int | None:

@@ -61,9 +61,14 @@ def known_tier(tier: Any) -> str | None:
     return tier if isinstance(tier, str) and 0 < len(tier) <= SERVICE_TIER_CHARS_MAX else None
 
 
+def token_count(value: Any) -> int | None:
+    """A number of tokens as it was reported; None if it is missing or cannot be true."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
+    return value if is_count else None
+
+
 def _count(reported: dict[str, Any], *keys: str) -> int | None:
     value: Any = reported
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
-    return value if is_count else None
+    return token_count(value)

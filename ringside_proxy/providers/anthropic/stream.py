@@ -16,6 +16,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
 from ringside_proxy.providers.anthropic.errors import stream_error
 from ringside_proxy.providers.anthropic.state import Block, Layout
+from ringside_proxy.providers.loose_json import json_object, object_of, text_of
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -27,7 +28,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import TOKENS_MAX, service_tier
+from ringside_proxy.providers.usage import service_tier, token_count
 
 Fields = dict[str, Any]
 
@@ -84,12 +85,12 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
             case "error":
                 raise stream_error(self._provider, fields)
             case "message_start":
-                self._held = self._count(_dict(fields.get("message")).get("usage"))
+                self._held = self._count(object_of(fields.get("message")).get("usage"))
             case "content_block_start" if not self._is_finished:
-                self._begin(_index(fields), _dict(fields.get("content_block")), deltas)
+                self._begin(_index(fields), object_of(fields.get("content_block")), deltas)
             case "content_block_delta" if not self._is_finished:
                 if (opened := self._open.get(_index(fields))) is not None:
-                    self._grow(opened, _dict(fields.get("delta")), deltas)
+                    self._grow(opened, object_of(fields.get("delta")), deltas)
             case "content_block_stop" if not self._is_finished:
                 if (opened := self._open.pop(_index(fields), None)) is not None:
                     self._end(opened, deltas)
@@ -102,12 +103,7 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
                 pass  # a ping, or what is yet to be invented
 
     def _fields(self, event: Event) -> Fields:
-        try:
-            fields = orjson.loads(event.data)
-        except orjson.JSONDecodeError:
-            fields = None
-        if not isinstance(fields, dict):
-            raise self._bad("something in its stream that is not a JSON object")
+        fields = json_object(self._provider, event.data)
         if event.name == b"error":
             raise stream_error(self._provider, fields)
         return fields
@@ -121,9 +117,9 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
                 self._grow(opened, {**block, "type": "text_delta"}, deltas)
             case "thinking":
                 opened = _Open(self._layout.add("thinking", thinking="", signature=""))
-                self._think(opened, _text(block, "thinking"), _text(block, "signature"), deltas)
+                self._think(opened, text_of(block, "thinking"), text_of(block, "signature"), deltas)
             case "redacted_thinking":
-                opened = _Open(self._layout.add("redacted_thinking", data=_text(block, "data")))
+                opened = _Open(self._layout.add("redacted_thinking", data=text_of(block, "data")))
             case "tool_use":
                 opened = self._call(block, deltas)
             case _:
@@ -131,7 +127,7 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         self._open[index] = opened
 
     def _call(self, block: Fields, deltas: list[Delta]) -> _Open:
-        name, given = _text(block, "name"), _text(block, "id")
+        name, given = text_of(block, "name"), text_of(block, "id")
         if not name:
             raise self._bad("a tool call without a name")
         if len(self._call_ids) == TOOL_CALLS_MAX:
@@ -141,23 +137,23 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         self._call_ids.add(call_id)
         deltas.append(ToolCallDelta(index=position, id=call_id, name=name))
         return _Open(
-            self._layout.add("tool_use"), position=position, input=_dict(block.get("input"))
+            self._layout.add("tool_use"), position=position, input=object_of(block.get("input"))
         )
 
     def _grow(self, opened: _Open, delta: Fields, deltas: list[Delta]) -> None:
         match delta.get("type"), opened.block["type"]:
             case "text_delta", "text":
-                if text := _text(delta, "text"):
+                if text := text_of(delta, "text"):
                     opened.block["chars"] += len(text)
                     deltas.append(TextDelta(text))
             case "input_json_delta", "tool_use":
-                if arguments := _text(delta, "partial_json"):
+                if arguments := text_of(delta, "partial_json"):
                     opened.has_arguments = True
                     deltas.append(ToolCallDelta(index=opened.position, arguments=arguments))
             case "thinking_delta", "thinking":
-                self._think(opened, _text(delta, "thinking"), "", deltas)
+                self._think(opened, text_of(delta, "thinking"), "", deltas)
             case "signature_delta", "thinking":
-                self._think(opened, "", _text(delta, "signature"), deltas)
+                self._think(opened, "", text_of(delta, "signature"), deltas)
             case _:
                 pass  # citations, or what is yet to be invented
 
@@ -181,7 +177,7 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         if counted := self._count(fields.get("usage")):
             self._held = []
             deltas += counted
-        if reason := _text(_dict(fields.get("delta")), "stop_reason"):
+        if reason := text_of(object_of(fields.get("delta")), "stop_reason"):
             self._finish(reason, deltas)
 
     def _count(self, reported: Any) -> list[Delta]:
@@ -219,38 +215,28 @@ def message_usage(reported: Fields) -> TokenUsage | None:
 
     Thinking is part of the output. None if the counts are missing or cannot be true.
     """
-    fresh, output = _tokens(reported, "input_tokens"), _tokens(reported, "output_tokens")
+    fresh, output = (
+        token_count(reported.get("input_tokens")),
+        token_count(reported.get("output_tokens")),
+    )
     if fresh is None or output is None:
         return None
-    read = _tokens(reported, "cache_read_input_tokens") or 0
-    written = _tokens(reported, "cache_creation_input_tokens") or 0
-    for_an_hour = _tokens(_dict(reported.get("cache_creation")), "ephemeral_1h_input_tokens") or 0
-    details = _dict(reported.get("output_tokens_details"))
+    read = token_count(reported.get("cache_read_input_tokens")) or 0
+    written = token_count(reported.get("cache_creation_input_tokens")) or 0
+    for_an_hour = (
+        token_count(object_of(reported.get("cache_creation")).get("ephemeral_1h_input_tokens")) or 0
+    )
+    details = object_of(reported.get("output_tokens_details"))
     return TokenUsage(
         input_tokens=fresh + read + written,
         cached_input_tokens=read,
         cache_write_input_tokens=written,
         cache_write_1h_input_tokens=min(for_an_hour, written),
         output_tokens=output,
-        reasoning_tokens=min(_tokens(details, "thinking_tokens") or 0, output),
+        reasoning_tokens=min(token_count(details.get("thinking_tokens")) or 0, output),
     )
-
-
-def _dict(value: Any) -> Fields:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(fields: Fields, key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def _index(fields: Fields) -> int:
     value = fields.get("index")
     return value if isinstance(value, int) else -1
-
-
-def _tokens(fields: Fields, key: str) -> int | None:
-    value = fields.get(key)
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
-    return value if is_count else None

@@ -20,6 +20,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, broke_off
 from ringside_proxy.providers.bedrock.event_stream import EventStreamDecoder, Message
 from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.loose_json import object_of, text_of
 from ringside_proxy.providers.types import (
     Delta,
     Finish,
@@ -30,7 +31,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import TOKENS_MAX
+from ringside_proxy.providers.usage import token_count
 
 Fields = dict[str, Any]
 
@@ -162,12 +163,12 @@ class ConverseStreamDecoder:
     def _usage(self, fields: Fields, deltas: list[Delta]) -> None:
         reported = fields.get("usage")
         if usage := converse_usage(reported):
-            tier = _text(_dict(fields.get("serviceTier")), "type") or None
+            tier = text_of(object_of(fields.get("serviceTier")), "type") or None
             deltas.append(UsageDelta(usage, reported, tier))
 
     def _start(self, fields: Fields, deltas: list[Delta]) -> None:
         """A call's beginning; texts have none, and tools that run at AWS are none of ours."""
-        use = _dict(_dict(fields.get("start")).get("toolUse"))
+        use = object_of(object_of(fields.get("start")).get("toolUse"))
         if not use or use.get("type") == "server_tool_use" or self._is_finished:
             return
         name = use.get("name")
@@ -186,23 +187,23 @@ class ConverseStreamDecoder:
         deltas.append(ToolCallDelta(index=call.position, id=call_id, name=name))
 
     def _delta(self, fields: Fields, deltas: list[Delta]) -> None:
-        delta = _dict(fields.get("delta"))
+        delta = object_of(fields.get("delta"))
         if self._is_finished:
             return
-        if text := _text(delta, "text"):
+        if text := text_of(delta, "text"):
             deltas.append(TextDelta(text))
         call = self._calls.get(_index(fields))
-        fragment = _text(_dict(delta.get("toolUse")), "input")
+        fragment = text_of(object_of(delta.get("toolUse")), "input")
         if call is not None and fragment:
             call.has_arguments = True
             deltas.append(ToolCallDelta(index=call.position, arguments=fragment))
-        if reasoning := _dict(delta.get("reasoningContent")):
+        if reasoning := object_of(delta.get("reasoningContent")):
             self._reason(_index(fields), reasoning, deltas)
 
     def _reason(self, index: int, fields: Fields, deltas: list[Delta]) -> None:
         block = self._reasoning.setdefault(index, _Block(text=[]))
-        text, signature = _text(fields, "text"), _text(fields, "signature")
-        redacted = _text(fields, "redactedContent")
+        text, signature = text_of(fields, "text"), text_of(fields, "signature")
+        redacted = text_of(fields, "redactedContent")
         self._state_bytes += len(text) + len(signature) + len(redacted) + 1
         if self._state_bytes > STATE_BYTES_MAX:
             raise self._bad(f"more than {STATE_BYTES_MAX} characters of reasoning")
@@ -215,7 +216,7 @@ class ConverseStreamDecoder:
     def _stop(self, fields: Fields, deltas: list[Delta]) -> None:
         if self._is_finished:
             return
-        reason = _text(fields, "stopReason")
+        reason = text_of(fields, "stopReason")
         if reason in FAILURES:
             raise ProviderUnavailableError(
                 f"{self._provider} gave up on the answer ('{reason}').", provider=self._provider
@@ -240,12 +241,12 @@ class ConverseStreamDecoder:
 
 def converse_usage(reported: Any) -> TokenUsage | None:
     """Converse's counts: its input leaves out what was read from and written to the cache."""
-    usage = _dict(reported)
-    fresh, output = _count(usage, "inputTokens"), _count(usage, "outputTokens")
+    usage = object_of(reported)
+    fresh, output = token_count(usage.get("inputTokens")), token_count(usage.get("outputTokens"))
     if fresh is None or output is None:
         return None
-    read = _count(usage, "cacheReadInputTokens") or 0
-    written = _count(usage, "cacheWriteInputTokens") or 0
+    read = token_count(usage.get("cacheReadInputTokens")) or 0
+    written = token_count(usage.get("cacheWriteInputTokens")) or 0
     return TokenUsage(
         input_tokens=fresh + read + written,
         cached_input_tokens=read,
@@ -258,7 +259,7 @@ def converse_usage(reported: Any) -> TokenUsage | None:
 def _written_for_an_hour(usage: Fields) -> int:
     details = usage.get("cacheDetails")
     return sum(
-        _count(detail, "inputTokens") or 0
+        token_count(detail.get("inputTokens")) or 0
         for detail in (details if isinstance(details, list) else ())
         if isinstance(detail, dict) and detail.get("ttl") == "1h"
     )
@@ -267,7 +268,7 @@ def _written_for_an_hour(usage: Fields) -> int:
 def stream_error(provider: str, name: str, message: Message) -> ProviderError:
     """The error that an exception inside a stream stands for."""
     fields = _json(message.payload) or {}
-    text = _text(fields, "message") or message.headers.get(":error-message") or name
+    text = text_of(fields, "message") or message.headers.get(":error-message") or name
     status, code = _meaning(name, text) or (503, "")
     said = {"message": text, "code": code}
     return error_from_frame(provider, {"error": said, "status_code": status})
@@ -280,8 +281,8 @@ def restated(
     fields = _json(body)
     if fields is None:
         return status, headers, body
-    name = headers.get("x-amzn-errortype") or _text(fields, "__type")
-    text = _text(fields, "message") or _text(fields, "Message")
+    name = headers.get("x-amzn-errortype") or text_of(fields, "__type")
+    text = text_of(fields, "message") or text_of(fields, "Message")
     name = name.partition(":")[0].rpartition("#")[2]
     meaning = _meaning(name, text)
     if meaning is None:
@@ -306,21 +307,6 @@ def _json(data: bytes) -> Fields | None:
     return fields if isinstance(fields, dict) else None
 
 
-def _dict(value: Any) -> Fields:
-    return value if isinstance(value, dict) else {}
-
-
-def _text(fields: Fields, key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
-
-
 def _index(fields: Fields) -> int:
     value = fields.get("contentBlockIndex")
     return value if isinstance(value, int) else -1
-
-
-def _count(fields: Fields, key: str) -> int | None:
-    value = fields.get(key)
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
-    return value if is_count else None

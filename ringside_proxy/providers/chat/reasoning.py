@@ -9,6 +9,7 @@ import re
 from typing import Any, Final
 
 from ringside_proxy.providers.chat.messages import ReplayField
+from ringside_proxy.providers.loose_json import text_of
 from ringside_proxy.providers.types import Delta, ReasoningDelta, StateDelta, TextDelta
 
 OPENING: Final = "<think>"
@@ -108,7 +109,7 @@ class Replay:
             if detail.get("type") != "reasoning.text" or not _continues(last, detail):
                 self._items.append(dict(detail))
                 continue
-            text = _str(last.get("text")) + _str(detail.get("text"))
+            text = text_of(last, "text") + text_of(detail, "text")
             last.update({k: v for k, v in detail.items() if v is not None} | {"text": text})
 
     def thinking(self, chunk: dict[str, Any], text: str) -> None:
@@ -144,7 +145,3 @@ def _overlap(text: str, tag: str) -> int:
     """How many characters at the end of `text` may be the start of `tag`."""
     longest = min(len(text), len(tag) - 1)
     return next((n for n in range(longest, 0, -1) if text.endswith(tag[:n])), 0)
-
-
-def _str(value: Any) -> str:
-    return value if isinstance(value, str) else ""

@@ -20,6 +20,7 @@ from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecode
 from ringside_proxy.providers.chat.messages import ReplayField
 from ringside_proxy.providers.chat.reasoning import Replay, ThinkTags
 from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.loose_json import json_object, objects_of, text_of
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -115,9 +116,9 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         elif isinstance(delta, dict):
             self._reasoning(delta, deltas)
             self._content(delta.get("content"), deltas)
-            if refusal := _text(delta, "refusal"):
+            if refusal := text_of(delta, "refusal"):
                 deltas.append(RefusalDelta(refusal))
-            if fragments := _dicts(delta.get("tool_calls")):
+            if fragments := objects_of(delta.get("tool_calls")):
                 deltas += self._told(self._tags.close()) if self._tags else []
             for fragment in fragments:
                 self._fragment(fragment, deltas)
@@ -127,12 +128,12 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
             self._finish(reason, deltas)
 
     def _reasoning(self, delta: dict[str, Any], deltas: list[Delta]) -> None:
-        if reasoning := _text(delta, "reasoning_content") or _text(delta, "reasoning"):
+        if reasoning := text_of(delta, "reasoning_content") or text_of(delta, "reasoning"):
             self._replay.text(reasoning)
             if self._tags:
                 self._tags.is_told_apart()
             deltas.append(ReasoningDelta(reasoning))
-        self._replay.details(_dicts(delta.get("reasoning_details")))
+        self._replay.details(objects_of(delta.get("reasoning_details")))
 
     def _content(self, content: Any, deltas: list[Delta]) -> None:
         """Text, or Mistral's list of texts and thoughts."""
@@ -140,13 +141,15 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
             if content:
                 deltas += self._tagged(content) if self._tags else [TextDelta(content)]
             return
-        for part in _dicts(content):
+        for part in objects_of(content):
             if part.get("type") == "thinking":
-                thought = "".join(_text(piece, "text") for piece in _dicts(part.get("thinking")))
+                thought = "".join(
+                    text_of(piece, "text") for piece in objects_of(part.get("thinking"))
+                )
                 self._replay.thinking(part, thought)
                 if thought:
                     deltas.append(ReasoningDelta(thought))
-            elif text := _text(part, "text"):
+            elif text := text_of(part, "text"):
                 deltas.append(TextDelta(text))
 
     def _tagged(self, content: str) -> list[Delta]:
@@ -164,7 +167,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         function = fragment.get("function")
         if not isinstance(function, dict):
             return
-        name, arguments = _text(function, "name"), _arguments(function.get("arguments"))
+        name, arguments = text_of(function, "name"), _arguments(function.get("arguments"))
         if call.is_announced:
             call.arguments += arguments
             if arguments:
@@ -185,7 +188,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         given = fragment.get("index")
         # Together types it as a float.
         index = int(given) if isinstance(given, int | float) and isfinite(given) else None
-        call_id = _text(fragment, "id")
+        call_id = text_of(fragment, "id")
         # A place in a list is no id: it comes again with the next answer.
         if call_id in NO_IDS or (len(call_id) <= PLACE_DIGITS_MAX and call_id.isdigit()):
             call_id = ""
@@ -228,14 +231,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
 
 def parse_chunk(provider: str, event: Event) -> dict[str, Any]:
     """The chunk in an event. Raises ProviderError if it is an error, or no chunk at all."""
-    try:
-        chunk = orjson.loads(event.data)
-    except orjson.JSONDecodeError:
-        chunk = None
-    if not isinstance(chunk, dict):
-        raise ProviderBadReplyError(
-            f"{provider} sent something in its stream that is not a JSON object.", provider=provider
-        )
+    chunk = json_object(provider, event.data)
     # Mistral's errors stand at the top, as an object of their own.
     if chunk.get("error") or event.name == b"error" or chunk.get("object") == "error":
         raise error_from_frame(provider, chunk)
@@ -263,15 +259,6 @@ def _first_choice(chunk: dict[str, Any]) -> dict[str, Any] | None:
         if isinstance(choice, dict):
             return choice
     return None
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _text(fields: dict[str, Any], key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
 
 
 def _arguments(value: Any) -> str:

@@ -21,6 +21,7 @@ from ringside_proxy.providers.errors import (
     error_from_frame,
     error_from_reply,
 )
+from ringside_proxy.providers.loose_json import objects_of
 
 DURATION: Final = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 PER_DAY: Final = "PerDay"
@@ -89,7 +90,7 @@ def _read(payload: Any, status: int) -> _Refusal | None:
         status = own if isinstance(own, int) and 400 <= own < 600 else 500
     message, word = error.get("message"), error.get("status")
     text = message if isinstance(message, str) else ""
-    details = _dicts(error.get("details"))
+    details = objects_of(error.get("details"))
     if status == 429:
         return _limit(text, details)
     reasons = (detail.get("reason") for detail in details)
@@ -103,7 +104,7 @@ def _read(payload: Any, status: int) -> _Refusal | None:
 
 def _limit(text: str, details: list[dict[str, Any]]) -> _Refusal:
     """A limit that is today's, one that waiting helps with, or one that says no more than its words."""
-    violations = [v for detail in details for v in _dicts(detail.get("violations"))]
+    violations = [v for detail in details for v in objects_of(detail.get("violations"))]
     quotas = [str(violation.get("quotaId", "")) for violation in violations]
     if any(PER_DAY in quota for quota in quotas):
         return _Refusal(status=429, message=text, code="insufficient_quota")
@@ -113,7 +114,3 @@ def _limit(text: str, details: list[dict[str, Any]]) -> _Refusal:
     if quotas or wait_s is not None:
         text = text.replace(*QUOTA_WORDS)
     return _Refusal(status=429, message=text, wait_s=wait_s)
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

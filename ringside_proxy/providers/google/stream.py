@@ -26,6 +26,7 @@ from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX
 from ringside_proxy.providers.errors import STATE_REJECTED, redact
 from ringside_proxy.providers.google.errors import stream_error, unwrapped
 from ringside_proxy.providers.google.state import Halt
+from ringside_proxy.providers.loose_json import objects_of
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -37,7 +38,7 @@ from ringside_proxy.providers.types import (
     ToolCallDelta,
     UsageDelta,
 )
-from ringside_proxy.providers.usage import TOKENS_MAX
+from ringside_proxy.providers.usage import token_count
 
 TAIL_BYTES_MAX: Final = 16 * 1024
 MESSAGE_CHARS_MAX: Final = 300
@@ -175,10 +176,10 @@ class GeminiStreamDecoder:
         feedback = chunk.get("promptFeedback")
         if isinstance(feedback, dict) and feedback.get("blockReason"):
             self._is_blocked = True
-        for candidate in _dicts(chunk.get("candidates"))[:1]:
+        for candidate in objects_of(chunk.get("candidates"))[:1]:
             self._take_reason(candidate)
             content = candidate.get("content")
-            for part in _dicts(content.get("parts") if isinstance(content, dict) else None):
+            for part in objects_of(content.get("parts") if isinstance(content, dict) else None):
                 self._part(part, deltas)
 
     def _take_reason(self, candidate: dict[str, Any]) -> None:
@@ -274,7 +275,7 @@ def gemini_usage(reported: Any) -> TokenUsage | None:
     if not isinstance(reported, dict) or "promptTokenCount" not in reported:
         return None
     prompt, tools, candidates, thoughts, cached, total = (
-        _count(reported.get(key, 0))
+        token_count(reported.get(key, 0))
         for key in (
             "promptTokenCount",
             "toolUsePromptTokenCount",
@@ -294,12 +295,3 @@ def gemini_usage(reported: Any) -> TokenUsage | None:
         output_tokens=candidates if is_inside else candidates + thoughts,
         reasoning_tokens=thoughts,
     )
-
-
-def _count(value: Any) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKENS_MAX
-    return value if is_count else None
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -12,11 +12,11 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.loose_json import json_object
 from ringside_proxy.providers.native_stream import (
     Calls,
     at,
     count_at,
-    json_object,
     text_at,
     usage_of,
 )

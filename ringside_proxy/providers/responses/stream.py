@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
 import msgspec
-import orjson
 
 from ringside_proxy.domain.errors import ProviderBadReplyError, ProviderError
 from ringside_proxy.domain.ids import NewId
@@ -19,6 +18,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
 from ringside_proxy.providers.chat.stream import DONE
 from ringside_proxy.providers.errors import error_from_frame
+from ringside_proxy.providers.loose_json import json_object, object_of, objects_of, text_of
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -118,27 +118,27 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
             return
         if not data:
             return
-        payload = _payload(self._provider, data)
-        kind = _text(payload, "type")
+        payload = json_object(self._provider, data)
+        kind = text_of(payload, "type")
         if reader := self._readers.get(kind):
             reader(payload, told)
         elif payload.get("error"):
             self._fail(payload, told)
-        elif kind.startswith("response.reasoning.") and (thought := _text(payload, "thought")):
+        elif kind.startswith("response.reasoning.") and (thought := text_of(payload, "thought")):
             told.append(ReasoningDelta(thought))
 
     def _text(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := _text(payload, "delta"):
+        if text := text_of(payload, "delta"):
             self._count(payload, text)
             deltas.append(TextDelta(text))
 
     def _refusal(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := _text(payload, "delta"):
+        if text := text_of(payload, "delta"):
             self._count(payload, text)
             deltas.append(RefusalDelta(text))
 
     def _thought(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := _text(payload, "delta"):
+        if text := text_of(payload, "delta"):
             deltas.append(ReasoningDelta(text))
 
     def _count(self, payload: dict[str, Any], text: str) -> None:
@@ -147,17 +147,17 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         self._chars[key] = self._chars.get(key, 0) + len(text)
 
     def _item_added(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        item = _dict(payload.get("item"))
+        item = object_of(payload.get("item"))
         if item.get("type") == "function_call":
             self._announce(self._call_at(_place(payload), item), item, deltas)
 
     def _item_done(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        self._item(_place(payload), _dict(payload.get("item")), deltas)
+        self._item(_place(payload), object_of(payload.get("item")), deltas)
 
     def _item(self, place: Any, item: dict[str, Any], deltas: list[Delta]) -> None:
         """Takes an item that is whole: says what of it was not said yet, and remembers its place."""
         self._bound(len(self._state))
-        self._items_done |= {name for key in ("id", "call_id") if (name := _text(item, key))}
+        self._items_done |= {name for key in ("id", "call_id") if (name := text_of(item, key))}
         match item.get("type"):
             case "message":
                 if not self._chars.get(place):
@@ -170,7 +170,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
                 self._whole_arguments(call, item, deltas)
                 entry = {"type": "function_call", "call_id": call.id}
                 self._state.append(entry | _some(item, "thought_signature"))
-            case "reasoning" if _text(item, "encrypted_content"):
+            case "reasoning" if text_of(item, "encrypted_content"):
                 # `status` is the provider's to tell; without its content the item is of no use.
                 kept = {k: v for k, v in item.items() if k != "status" and v is not None}
                 self._state.append(kept)
@@ -178,8 +178,8 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
                 pass  # searches and other tools of the provider's own: no part of the answer
 
     def _say_whole(self, place: Any, item: dict[str, Any], deltas: list[Delta]) -> None:
-        for part in _dicts(item.get("content")):
-            text, refusal = _text(part, "text"), _text(part, "refusal")
+        for part in objects_of(item.get("content")):
+            text, refusal = text_of(part, "text"), text_of(part, "refusal")
             if text:
                 deltas.append(TextDelta(text))
             if refusal:
@@ -187,7 +187,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
             self._chars[place] = self._chars.get(place, 0) + len(text) + len(refusal)
 
     def _call_at(self, place: Any, item: dict[str, Any]) -> _Call:
-        call_id = _text(item, "call_id") or _text(item, "id")
+        call_id = text_of(item, "call_id") or text_of(item, "id")
         call = (self._calls.get(place) if place != "" else None) or self._call_ids.get(call_id)
         if call is None:
             if len(self._call_ids) == TOOL_CALLS_MAX:
@@ -201,14 +201,14 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         return call
 
     def _announce(self, call: _Call, item: dict[str, Any], deltas: list[Delta]) -> None:
-        name = _text(item, "name")
+        name = text_of(item, "name")
         if name and not call.is_announced:
             call.is_announced = True
             deltas.append(ToolCallDelta(index=call.position, id=call.id, name=name))
 
     def _arguments(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
         call = self._calls.get(_place(payload))
-        piece = _text(payload, "delta")
+        piece = text_of(payload, "delta")
         # Before its call has a name, a piece waits: the whole comes with the item.
         if call and call.is_announced and piece:
             call.has_arguments = True
@@ -219,14 +219,14 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
             self._whole_arguments(call, payload, deltas)
 
     def _whole_arguments(self, call: _Call, holder: dict[str, Any], deltas: list[Delta]) -> None:
-        arguments = _text(holder, "arguments")
+        arguments = text_of(holder, "arguments")
         if call.is_announced and arguments and not call.has_arguments:
             call.has_arguments = True
             deltas.append(ToolCallDelta(index=call.position, arguments=arguments))
 
     def _end(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        response = _dict(payload.get("response"))
-        if _text(response, "status") in FAILED:
+        response = object_of(payload.get("response"))
+        if text_of(response, "status") in FAILED:
             self._fail(payload, deltas)
         self._catch_up(response, deltas)
         if any(not call.is_announced for call in self._call_ids.values()):
@@ -248,14 +248,14 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
     def _catch_up(self, response: dict[str, Any], deltas: list[Delta]) -> None:
         """Takes from the whole response what no event told."""
         has_said = bool(self._chars)
-        for position, item in enumerate(_dicts(response.get("output"))):
-            is_known = bool({_text(item, "id"), _text(item, "call_id")} & self._items_done)
+        for position, item in enumerate(objects_of(response.get("output"))):
+            is_known = bool({text_of(item, "id"), text_of(item, "call_id")} & self._items_done)
             if not is_known and not (item.get("type") == "message" and has_said):
                 self._item(("output", position), item, deltas)
 
     def _reason(self, payload: dict[str, Any], response: dict[str, Any]) -> FinishReason:
         if "response.incomplete" in (payload["type"], f"response.{response.get('status')}"):
-            reason = _text(_dict(response.get("incomplete_details")), "reason")
+            reason = text_of(object_of(response.get("incomplete_details")), "reason")
             return INCOMPLETE.get(reason, "length")
         return "tool_calls" if self._call_ids else "stop"
 
@@ -266,7 +266,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
 
     def _fail(self, payload: dict[str, Any], deltas: list[Delta]) -> NoReturn:
         """Raises the error that the provider reports; what was consumed until then is told."""
-        response = _dict(payload.get("response"))
+        response = object_of(payload.get("response"))
         self._usage(response, deltas)
         raise error_from_event(self._provider, payload.get("error") or response or payload)
 
@@ -284,12 +284,12 @@ def error_from_event(provider: str, said: Any) -> ProviderError:
     OpenAI's code decides there what elsewhere the error's type does; `error` as a type is but the
     name of the event.
     """
-    said = _dict(said).get("error") or said
+    said = object_of(said).get("error") or said
     if isinstance(said, str):
         return error_from_frame(provider, {"error": {"message": said}})
-    fields = {key: _dict(said).get(key) for key in ("type", "code", "param")}
-    fields["message"] = _text(_dict(said), "message")
-    known = TYPES.get(_text(fields, "code")) or TYPES.get(_text(fields, "type"))
+    fields = {key: object_of(said).get(key) for key in ("type", "code", "param")}
+    fields["message"] = text_of(object_of(said), "message")
+    known = TYPES.get(text_of(fields, "code")) or TYPES.get(text_of(fields, "type"))
     if known:
         fields["type"] = known
     elif fields.get("type") == "error":
@@ -308,7 +308,7 @@ def responses_usage(reported: Any) -> TokenUsage | None:
     """
     if not isinstance(reported, dict):
         return None
-    taken = _dict(reported.get("input_tokens_details"))
+    taken = object_of(reported.get("input_tokens_details"))
     return token_usage(
         {
             "prompt_tokens": reported.get("input_tokens"),
@@ -325,18 +325,6 @@ def responses_usage(reported: Any) -> TokenUsage | None:
     )
 
 
-def _payload(provider: str, data: bytes) -> dict[str, Any]:
-    try:
-        payload = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        payload = None
-    if not isinstance(payload, dict):
-        raise ProviderBadReplyError(
-            f"{provider} sent something in its stream that is not a JSON object.", provider=provider
-        )
-    return payload
-
-
 def _is_worth_keeping(entry: dict[str, Any]) -> bool:
     """Whether an entry says more than the message itself does."""
     return entry["type"] == "reasoning" or "phase" in entry or "thought_signature" in entry
@@ -347,22 +335,9 @@ def _place(payload: dict[str, Any]) -> Any:
     index = payload.get("output_index")
     if isinstance(index, int):
         return index
-    return _text(payload, "item_id") or _text(_dict(payload.get("item")), "id")
+    return text_of(payload, "item_id") or text_of(object_of(payload.get("item")), "id")
 
 
 def _some(item: dict[str, Any], key: str) -> dict[str, Any]:
-    value = _text(item, key)
+    value = text_of(item, key)
     return {key: value} if value else {}
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _text(fields: dict[str, Any], key: str) -> str:
-    value = fields.get(key)
-    return value if isinstance(value, str) else ""
