@@ -47,6 +47,15 @@ from ringside_proxy.services.model_routing import Route
 CONTINUATIONS_MAX: Final = 8
 """How often a provider may break a long answer off to be asked to go on."""
 
+ABOUT_THE_SCHEMA: Final = re.compile(
+    r"schema|response.?format|\bjson\b|grammar|structured|output.?(config|format)"
+    r"|requested parameters",
+    re.IGNORECASE,
+)
+"""What a refusal speaks of that a call without the schema may pass; the last is OpenRouter's, which
+has no route then."""
+ABOUT_THE_PROMPT: Final = ("context_length_exceeded", "content_policy_violation")
+
 STATE_KEYS: Final = ("provider_state", "thinking_blocks")
 """Where state stands in a message: what was kept here, and what a caller gives back itself."""
 
@@ -203,7 +212,11 @@ class Answers:
 
         Raises `error` if it is not the schema that the model has refused.
         """
-        if error.code != SCHEMA_REJECTED or "response_format" not in request.params:
+        if planned.schema is None or "response_format" not in request.params:
+            raise error
+        if error.code in ABOUT_THE_PROMPT or not (
+            error.code == SCHEMA_REJECTED or ABOUT_THE_SCHEMA.search(error.message)
+        ):
             raise error
         able = call.route.provider.capabilities(planned.request.model)
         unable = msgspec.structs.replace(able, json_schema=False)
