@@ -51,7 +51,9 @@ def words(value: Any) -> Iterator[str]:
 
 
 def has_schema(value: Any) -> bool:
-    """Whether the schema that was asked for stands somewhere inside, as a schema."""
+    """Whether the schema that was asked for stands somewhere inside, as a schema or its JSON."""
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
     if isinstance(value, dict) and "degrees" in (value.get("properties") or ()):
         return True
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.providers.anthropic.params import ANSWER_IN_SCHEMA
 from ringside_proxy.providers.bedrock.models import FAMILIES, family_of
 from ringside_proxy.providers.types import Support
 from tests.providers.test_bedrock import (
@@ -238,8 +239,53 @@ def test_capabilities_follow_the_family(model, flags):
 
 
 @pytest.mark.parametrize("prefix", FAMILIES)
-def test_no_family_sees_by_address_or_takes_schemas(prefix):
-    """Converse takes bytes alone, and schemas are left to the prompt."""
+def test_no_family_sees_by_address(prefix):
+    """Converse takes bytes alone, and knows JSON by its schema alone."""
     able = family_of(prefix).abilities
 
-    assert {able.image_urls, able.json_schema, able.json_object} == {False}
+    assert {able.image_urls, able.json_object, able.json_schema_with_tools} == {False}
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"degrees": {"type": "integer", "minimum": -90}},
+    "required": ["degrees"],
+}
+
+
+def schema_format(schema, **fields):
+    return {"type": "json_schema", "json_schema": {"name": "weather", "schema": schema, **fields}}
+
+
+def test_schema_goes_out_as_a_text():
+    """As far as the decoder takes it; the rest is for the model to read."""
+    request = built(HI, CLAUDE, response_format=schema_format(SCHEMA, description="Of a city."))
+
+    config = orjson.loads(request.body)["outputConfig"]["textFormat"]
+    told = config["structure"]["jsonSchema"]
+    assert config["type"] == "json_schema"
+    assert (told["name"], told["description"]) == ("weather", "Of a city.")
+    assert orjson.loads(told["schema"]) == {
+        "type": "object",
+        "properties": {"degrees": {"type": "integer", "description": "{minimum: -90}"}},
+        "required": ["degrees"],
+        "additionalProperties": False,
+    }
+    assert request.dropped_params == ()
+
+
+def test_schema_that_no_decoder_takes_is_said_in_words():
+    """An open map has no closed form."""
+    body = sent(HI, CLAUDE, response_format=schema_format({"type": "object"}))
+
+    assert "outputConfig" not in body
+    assert body["system"] == [{"text": ANSWER_IN_SCHEMA + '{"type":"object"}'}]
+
+
+@pytest.mark.parametrize("model", [NEW_CLAUDE, NEWEST_CLAUDE, NOVA, LLAMA])
+def test_schema_is_sent_to_nobody_else(model):
+    """What is not known to be held to one is asked in words, around the adapter."""
+    request = built(HI, model, response_format=schema_format(SCHEMA))
+
+    assert b"outputConfig" not in request.body
+    assert request.dropped_params == ("response_format",)

@@ -6,7 +6,9 @@ the service model of botocore 1.44.5, read 2026-11-21.
 
 import base64
 import binascii
+import json
 import re
+from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from typing import Any, Final
@@ -33,6 +35,7 @@ ADDITIONAL: Final = {
     "deepseek.": {"reasoning_effort"},
     "zai.glm": {"reasoning_effort"},
 }
+SCHEMAS: Final = re.compile(r"claude-(haiku|sonnet|opus)-4-[56]")
 CACHE_POINTS_MAX: Final = 4
 BYTES_FIELDS: Final = ("bytes", "redactedContent")
 
@@ -56,6 +59,7 @@ def judge(asked: Asked, key: str) -> None:
     _turns(body, family)
     _tools(body, family)
     _config(body, family)
+    _format(body, family)
     _cache_points(body, family)
 
 
@@ -166,6 +170,33 @@ def _config(body: Body, family: str) -> None:
         require(budget >= 1024, "thinking.budget_tokens: Input should be >= 1024")
         require(budget < config.get("maxTokens", 0), "max_tokens must be greater than the budget")
         require(not sampled, "temperature may only be set to 1 when thinking is enabled")
+
+
+def _format(body: Body, family: str) -> None:
+    """A schema is a text, and every object in it closed, at the models that take one."""
+    wanted = (body.get("outputConfig") or {}).get("textFormat")
+    if wanted is None:
+        return
+    require(SCHEMAS.search(family), "outputConfig.textFormat is not supported by this model")
+    require(not body.get("toolConfig"), "This fake takes no tools beside a schema.")
+    schema = json.loads(wanted["structure"]["jsonSchema"]["schema"])
+    open_ones = [
+        node
+        for node in _objects(schema)
+        if node.get("type") == "object" and node.get("additionalProperties") is not False
+    ]
+    require(not open_ones, "For 'object' type, 'additionalProperties' must be explicitly false")
+    bounds = {"minimum", "exclusiveMaximum", "minLength"} & {*keys(schema)}
+    require(not bounds, f"For 'integer' type, properties {bounds} are not supported")
+
+
+def _objects(value: Any) -> Iterator[Body]:
+    """Every object inside JSON."""
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value:
+        if isinstance(inner, dict | list):
+            yield from _objects(inner)
 
 
 def _cache_points(body: Body, family: str) -> None:

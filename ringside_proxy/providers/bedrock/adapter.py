@@ -3,8 +3,9 @@
 A Bedrock API key goes as a bearer token; without one the request is signed with the access key in
 the credentials' options, at the moment it goes out.
 
-Structured output is left to the prompt and the validation around the adapter: AWS takes schemas
-for some models only, and of a schema only a part that differs between them.
+A schema goes out to the models that are known to be held to one, as far as Anthropic's decoder takes
+it; for the others, and for JSON of any shape, there are the prompt and the validation around the
+adapter.
 Source: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_ConverseStream.html, by
 the service model of botocore 1.44.5, read 2026-11-21.
 """
@@ -31,6 +32,7 @@ from ringside_proxy.providers.bedrock.messages import (
 from ringside_proxy.providers.bedrock.models import Family, family_of
 from ringside_proxy.providers.bedrock.params import (
     Converted,
+    answer_format,
     converted,
     refuse_impossible,
     service_tier,
@@ -79,12 +81,14 @@ class Bedrock(msgspec.Struct, frozen=True, kw_only=True):
         may_think = not choice.is_forced and replayed(request.messages)
         result = converted(request.params, family, may_think=may_think)
         tools = choice.config(family, points, result)
-        system = system_blocks(request.messages, points)
+        output_format, format_words = answer_format(request.params, family, result)
+        system = system_blocks(request.messages, points) + format_words
         body = {
             "messages": conversation(request.messages, family, points),
             "system": system,
             "inferenceConfig": result.inference,
             "toolConfig": tools,
+            "outputConfig": output_format,
             "additionalModelRequestFields": result.additional,
             **service_tier(request.params, result),
             **{name: credentials.options.get(name) for name in PASSED_OPTIONS},

@@ -62,6 +62,8 @@ NOVA_SIGHT: Final = msgspec.structs.replace(NOVA, image_data=True)
 CLAUDE: Final = msgspec.structs.replace(
     NOVA_SIGHT, tool_choice_none=Support.NATIVE, single_tool_call=Support.NATIVE
 )
+CLAUDE_SCHEMAS: Final = msgspec.structs.replace(CLAUDE, json_schema=True)
+"""Converse holds their answers to a schema; for the newest Claude that is not certain."""
 UNFORCED: Final = msgspec.structs.replace(
     CLAUDE, tool_choice_required=Support.EMULATED, tool_choice_named=Support.EMULATED
 )
@@ -73,9 +75,9 @@ def _reasoning(abilities: Capabilities) -> Capabilities:
     return msgspec.structs.replace(abilities, reasoning=True)
 
 
-def _old_claude(*, takes_both: bool = True) -> Family:
+def _old_claude(*, takes_both: bool = True, abilities: Capabilities = CLAUDE) -> Family:
     return Family(
-        abilities=_reasoning(CLAUDE),
+        abilities=_reasoning(abilities),
         is_claude=True,
         thinking=Thinking.CLAUDE_BUDGET,
         takes_both_samplings=takes_both,
@@ -86,12 +88,12 @@ def _old_claude(*, takes_both: bool = True) -> Family:
 def _new_claude(
     *,
     off: str | None = None,
-    is_forced: bool = True,
+    abilities: Capabilities = CLAUDE,
     efforts: tuple[str, ...] = ALL_EFFORTS,
     takes_sampling: bool = False,
 ) -> Family:
     return Family(
-        abilities=_reasoning(CLAUDE if is_forced else UNFORCED),
+        abilities=_reasoning(abilities),
         is_claude=True,
         thinking=Thinking.CLAUDE_ADAPTIVE,
         efforts=efforts,
@@ -115,35 +117,39 @@ def _openai_like(abilities: Capabilities, *, efforts: tuple[str, ...]) -> Family
 ON_OFF: Final = ("none", "high")
 
 FAMILIES: Final[dict[str, Family]] = {
-    "anthropic.claude": _new_claude(is_forced=False),  # unknown ones are taken for the newest
+    "anthropic.claude": _new_claude(abilities=UNFORCED),  # unknown ones are taken for the newest
     "anthropic.claude-3": Family(
         abilities=msgspec.structs.replace(CLAUDE, prompt_caching=False), is_claude=True
     ),
     "anthropic.claude-3-7": _old_claude(),
     "anthropic.claude-sonnet-4": _old_claude(),
     "anthropic.claude-opus-4": _old_claude(takes_both=False),
-    "anthropic.claude-haiku-4-5": _old_claude(takes_both=False),
-    "anthropic.claude-sonnet-4-5": _old_claude(takes_both=False),
-    "anthropic.claude-opus-4-5": _old_claude(takes_both=False),
+    "anthropic.claude-haiku-4-5": _old_claude(takes_both=False, abilities=CLAUDE_SCHEMAS),
+    "anthropic.claude-sonnet-4-5": _old_claude(takes_both=False, abilities=CLAUDE_SCHEMAS),
+    "anthropic.claude-opus-4-5": _old_claude(takes_both=False, abilities=CLAUDE_SCHEMAS),
     "anthropic.claude-sonnet-4-6": _new_claude(
-        takes_sampling=True, efforts=("low", "medium", "high", "max")
+        abilities=CLAUDE_SCHEMAS,
+        takes_sampling=True,
+        efforts=("low", "medium", "high", "max"),
     ),
     "anthropic.claude-opus-4-6": _new_claude(
-        takes_sampling=True, efforts=("low", "medium", "high", "max")
+        abilities=CLAUDE_SCHEMAS,
+        takes_sampling=True,
+        efforts=("low", "medium", "high", "max"),
     ),
     "anthropic.claude-opus-4-7": _new_claude(off="disabled"),
     "anthropic.claude-opus-4-8": _new_claude(off="disabled"),
     "anthropic.claude-sonnet-5": _new_claude(off="disabled"),
     "anthropic.claude-opus-5": _new_claude(off="disabled"),
     "anthropic.claude-haiku-5-5": _new_claude(off="disabled"),
-    "anthropic.claude-sonnet-5-5": _new_claude(off="between_tools", is_forced=False),
-    "anthropic.claude-opus-5-5": _new_claude(is_forced=False),
+    "anthropic.claude-sonnet-5-5": _new_claude(off="between_tools", abilities=UNFORCED),
+    "anthropic.claude-opus-5-5": _new_claude(abilities=UNFORCED),
     "anthropic.claude-fable-5": _new_claude(),
     "anthropic.claude-mythos-5": _new_claude(),
-    "anthropic.claude-fable-5-1": _new_claude(is_forced=False),
-    "anthropic.claude-fable-5-2": _new_claude(is_forced=False),
-    "anthropic.claude-mythos-5-1": _new_claude(is_forced=False),
-    "anthropic.claude-mythos-5-2": _new_claude(is_forced=False),
+    "anthropic.claude-fable-5-1": _new_claude(abilities=UNFORCED),
+    "anthropic.claude-fable-5-2": _new_claude(abilities=UNFORCED),
+    "anthropic.claude-mythos-5-1": _new_claude(abilities=UNFORCED),
+    "anthropic.claude-mythos-5-2": _new_claude(abilities=UNFORCED),
     "amazon.nova": Family(abilities=NOVA_SIGHT),
     "amazon.nova-micro": Family(abilities=NOVA),
     "amazon.nova-2": Family(

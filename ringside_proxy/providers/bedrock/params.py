@@ -8,8 +8,11 @@ fields, read 2026-11-21. From memory, and not checked: that Nova refuses a limit
 from typing import Any, Final
 
 import msgspec
+import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.providers.anthropic.params import ANSWER_IN_SCHEMA
+from ringside_proxy.providers.anthropic.schemas import Lowering
 from ringside_proxy.providers.bedrock.models import Family, Thinking
 from ringside_proxy.providers.types import LIMIT_PARAMS, NOT_FOR_PROVIDERS
 
@@ -87,6 +90,23 @@ def converted(params: Fields, family: Family, *, may_think: bool) -> Converted:
         result.inference["stopSequences"] = stops
         result.taken.add("stop")
     return result
+
+
+def answer_format(params: Fields, family: Family, result: Converted) -> tuple[Fields, list[Fields]]:
+    """The schema to be held to, or the words that ask for what no decoder takes."""
+    wanted = params.get("response_format")
+    named = wanted.get("json_schema") if isinstance(wanted, dict) else None
+    schema = named.get("schema") if isinstance(named, dict) else None
+    if schema is None or not isinstance(named, dict) or not family.abilities.json_schema:
+        return {}, []
+    result.taken.add("response_format")
+    told = Lowering().lowered(schema)
+    if told is None:
+        return {}, [{"text": ANSWER_IN_SCHEMA + orjson.dumps(schema).decode()}]
+    # AWS wants the schema as a text.
+    about = {name: named[name] for name in ("name", "description") if named.get(name)}
+    json_schema = {"schema": orjson.dumps(told).decode(), **about}
+    return {"textFormat": {"type": "json_schema", "structure": {"jsonSchema": json_schema}}}, []
 
 
 def service_tier(params: Fields, result: Converted) -> Fields:
