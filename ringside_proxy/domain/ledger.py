@@ -48,7 +48,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """Whose call to a provider it is: what its usage row will say of it.
 
     `body_bytes` is the length of what went upstream; it stands for the prompt if nobody is left
-    who counted it.
+    who counted it. `prompt_tokens_max` and `answer_tokens_max` are how long prompt and answer can have
+    been, if the call is under a cap and held for as such.
     """
 
     kind: CallKind
@@ -62,6 +63,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     attempt: int = 1
     body_bytes: int = 0
+    prompt_tokens_max: int | None = None
+    answer_tokens_max: int | None = None
     service_tier: str | None = None
 
 

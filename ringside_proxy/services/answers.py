@@ -300,9 +300,9 @@ class Answers:
             raise
         finally:
             used = count.used()
-            call.meter.note(used.usage, used.raw, used.service_tier)
-        if used.usage.is_estimated:
-            yield [used]
+            usage = call.meter.note(used.usage, used.raw, used.service_tier)
+        if usage.is_estimated:
+            yield [msgspec.structs.replace(used, usage=usage)]
 
     def _with_own_id(self, delta: Delta) -> Delta:
         """Clients may rely on `call_…`, and we on its being the only one; others are replaced."""

@@ -2,8 +2,10 @@
 
 from typing import Any, Final
 
+import msgspec
+
 from ringside_proxy.domain import model_ref
-from ringside_proxy.domain.ledger import bytes_as_tokens
+from ringside_proxy.domain.ledger import Call, bytes_as_tokens
 from ringside_proxy.domain.money import markup
 from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.domain.usage import TokenUsage
@@ -45,6 +47,19 @@ def consumed_at(
     )
 
 
+def at_most(usage: TokenUsage, call: Call) -> TokenUsage:
+    """The usage; if it is estimated, with a prompt and an answer as long as they can have been."""
+    prompt, answer = call.prompt_tokens_max, call.answer_tokens_max
+    if not usage.is_estimated or prompt is None or answer is None:
+        return usage
+    return msgspec.structs.replace(
+        usage,
+        input_tokens=min(usage.input_tokens, prompt),
+        output_tokens=min(usage.output_tokens, answer),
+        reasoning_tokens=min(usage.reasoning_tokens, answer),
+    )
+
+
 def lost(orphan: OrphanHold, saved_bytes: int, snapshot: Snapshot, terms: Terms) -> Closing:
     """The end of a call whose process died: it went out, and nobody heard what came of it.
 
@@ -57,5 +72,6 @@ def lost(orphan: OrphanHold, saved_bytes: int, snapshot: Snapshot, terms: Terms)
         output_tokens=bytes_as_tokens(saved_bytes),
         is_estimated=True,
     )
+    usage = at_most(usage, call)
     consumed = consumed_at(price, call.provider, usage, None, call.service_tier, terms)
     return Closing(hold_id=orphan.id, consumed=consumed)

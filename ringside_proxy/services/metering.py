@@ -33,7 +33,7 @@ from ringside_proxy.domain.ledger import (
 )
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
 from ringside_proxy.providers.types import CompletionRequest, HTTPRequest
-from ringside_proxy.services.attempt_costs import consumed_at, lost
+from ringside_proxy.services.attempt_costs import at_most, consumed_at, lost
 from ringside_proxy.services.model_routing import Route
 from ringside_proxy.services.paid_requests import TIER, as_paid, given_limit, tiers_possible
 from ringside_proxy.services.rate_limits import Reservation
@@ -288,12 +288,15 @@ class Meter:
         usage: TokenUsage,
         raw: dict[str, Any] | None = None,
         service_tier: str | None = None,
-    ) -> None:
-        """The attempt that is out has ended, having consumed this; nothing if it was refused."""
+    ) -> TokenUsage:
+        """The attempt that is out has ended, having consumed this; nothing if it was refused.
+
+        Gives what is booked: an estimate is no more than was held for.
+        """
         hold, self._hold = self._hold, None
         if hold is None:
-            return
-        consumed = None
+            return usage
+        usage, consumed = at_most(usage, hold.call), None
         if usage != NO_USAGE:
             self._was_sent = True
             tier = service_tier or self._call.service_tier
@@ -303,6 +306,7 @@ class Meter:
         self._closing = Closing(hold_id=hold.id, consumed=consumed)
         if self.remaining_nano is not None:
             self.remaining_nano += hold.amount_nano - (consumed.cost_nano if consumed else 0)
+        return usage
 
     def saw(self, error: ProviderError) -> None:
         """An attempt failed. Unless nothing of it went out, the call has gone to a provider."""

@@ -110,9 +110,10 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
-    """A call that may go out. Under a cap its answer may have `output_tokens_max` tokens."""
+    """`call` may go out. Under a cap its answer may have `output_tokens_max` tokens."""
 
     id: str
+    call: Call
     amount_nano: int
     output_tokens_max: int | None
     remaining_nano: int | None
@@ -165,10 +166,16 @@ def reserve(tx: Tx, ask: Ask, terms: Terms, before: Closing | None = None) -> Ho
         return _unpriced(ask.call)
     input_nano = 0 if ask.price is None else _input_nano(ask, ask.price)
     output_tokens = _output_tokens(ask, account.remaining_nano, input_nano, terms)
-    amount = _amount(ask, input_nano, output_tokens, terms)
+    answer_tokens = _answer_tokens(ask, output_tokens)
+    amount = _amount(ask, input_nano, answer_tokens, terms)
     refusal = _keep_back(tx, ask, account, amount, terms)
     if refusal is not None:
         return refusal
+    call = ask.call
+    if account.is_capped:
+        call = msgspec.structs.replace(
+            call, prompt_tokens_max=ask.input_tokens_max, answer_tokens_max=answer_tokens
+        )
     tx.run(
         INSERT,
         ask.hold_id,
@@ -178,11 +185,12 @@ def reserve(tx: Tx, ask: Ask, terms: Terms, before: Closing | None = None) -> Ho
         amount,
         account.uses_wallet,
         tx.now_ms,
-        _encode(ask.call),
+        _encode(call),
     )
     remaining = account.customer_remaining_nano
     return Hold(
         id=ask.hold_id,
+        call=call,
         amount_nano=amount,
         output_tokens_max=output_tokens if account.is_capped else None,
         remaining_nano=None if remaining is None else remaining - amount,
@@ -370,12 +378,16 @@ def _output_tokens(ask: Ask, remaining_nano: int | None, input_nano: int, terms:
     return max(min(ask.output_tokens_max, affordable // ask.choices), ask.output_tokens_min)
 
 
-def _amount(ask: Ask, input_nano: int, output_tokens: int, terms: Terms) -> int:
+def _answer_tokens(ask: Ask, output_tokens: int) -> int:
+    """What all choices together can have, if each may have so many."""
+    return ask.choices * max(output_tokens, OUTPUT_TOKENS_FLOOR) if output_tokens else 0
+
+
+def _amount(ask: Ask, input_nano: int, answer_tokens: int, terms: Terms) -> int:
     if ask.price is None:
         return 0
-    longest = max(output_tokens, OUTPUT_TOKENS_FLOOR) if output_tokens else 0
     cost = input_nano + ask.price.output_nano_usd(
-        longest * ask.choices,
+        answer_tokens,
         input_tokens_max=ask.input_tokens_max,
         service_tier=ask.call.service_tier,
     )
@@ -408,11 +420,7 @@ def _keep_back(
 
 
 def _lacking(
-    tx: Tx,
-    customer: str | None,
-    account: _Account,
-    amount: int,
-    terms: Terms,
+    tx: Tx, customer: str | None, account: _Account, amount: int, terms: Terms
 ) -> RingsideError | None:
     """The error for an amount that is not there, told to the outbox; None if it is."""
     if (

@@ -398,6 +398,32 @@ def test_holds_of_other_processes_are_found(store):
     assert (orphan.id, orphan.call.body_bytes) == (hold.id, 400)
 
 
+@pytest.mark.parametrize(
+    ("cap", "choices", "least", "paid"),
+    [
+        (None, 1, 256, None),
+        (10_000 * OUT, 1, 256, 1000),
+        (10_000 * OUT, 3, 256, 3000),
+        (300 * OUT, 1, 256, 300),
+        (10_000 * OUT, 2, 4, 32),
+    ],
+)
+def test_what_a_dead_process_s_answer_can_have_been_is_known(store, cap, choices, least, paid):
+    """All choices together, no shorter than any limit is; without a cap it had none of ours."""
+    asked = msgspec.structs.replace(
+        ask(store, wanted=4 if least == 4 else 1000, least=least), choices=choices
+    )
+    hold = store.write(ledger.reserve, asked, capped(cap))
+
+    [orphan] = store.write(ledger.orphans, "boot_2", 10)
+
+    assert orphan.call == hold.call
+    assert orphan.call.answer_tokens_max == paid
+    assert orphan.call.prompt_tokens_max == (None if paid is None else 0)
+    if paid is not None:
+        assert hold.amount_nano == paid * OUT
+
+
 def test_promised_work_is_refused_when_nothing_is_left(store):
     """A run is not created for a customer who could not pay for its first words."""
     call = ask(store).call
