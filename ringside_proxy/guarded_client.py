@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from errno import EACCES
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -122,23 +122,23 @@ class GuardedClient:
 
 
 class _OwnThreads(AbstractResolver):
-    """Lookups in threads of their own: the loop's are for providers' names, and few."""
+    """Lookups in threads of their own: the loop's are for providers' names, and few.
+
+    A name has one of them at a time. Whoever asks for it meanwhile waits for the same answer: a
+    lookup that hangs goes on in its thread when those who asked have long given up.
+    """
 
     def __init__(self, at_once_max: int) -> None:
         self._at_once_max = at_once_max
         self._threads: ThreadPoolExecutor | None = None
+        self._under_way: dict[tuple[str, int, int], asyncio.Future[Any]] = {}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """The addresses of a host. Raises OSError."""
-        if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._at_once_max, "guarded-lookup")
         try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._threads,
-                partial(socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM),
-            )
+            found = await asyncio.shield(self._lookup(host, port, family))
         except UnicodeError as error:  # a label that is empty, or longer than names have them
             raise socket.gaierror(socket.EAI_NONAME, f"no host name: {error}") from error
         return [
@@ -152,6 +152,24 @@ class _OwnThreads(AbstractResolver):
             )
             for kind, _, protocol, _, address in found
         ]
+
+    def _lookup(self, host: str, port: int, family: socket.AddressFamily) -> "asyncio.Future[Any]":
+        asked = (host, port, family)
+        if asked not in self._under_way:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(self._at_once_max, "guarded-lookup")
+            look_up = partial(
+                socket.getaddrinfo, host, port, family=family, type=socket.SOCK_STREAM
+            )
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+            lookup.add_done_callback(partial(self._end, asked))
+            self._under_way[asked] = lookup
+        return self._under_way[asked]
+
+    def _end(self, asked: tuple[str, int, int], lookup: "asyncio.Future[Any]") -> None:
+        del self._under_way[asked]
+        if not lookup.cancelled():
+            lookup.exception()  # seen, also where nobody waits for it any more
 
     async def close(self) -> None:
         """Ends the threads; a lookup that is under way is not waited for."""

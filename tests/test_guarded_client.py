@@ -1,6 +1,8 @@
 """The guard at the socket: names, redirects and spellings that lead inside are not followed there."""
 
+import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -176,6 +178,43 @@ async def test_name_that_is_not_found_is_a_client_error() -> None:
     with pytest.raises(aiohttp.ClientConnectorError):
         await get(client, STRICT, "http://nothing.invalid/")
     await client.close()
+
+
+async def test_a_name_that_is_slow_to_resolve_keeps_no_other_waiting(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often it is asked for, and given up, it has one thread: others have theirs."""
+    begun, end = threading.Event(), threading.Event()
+    look_up = socket.getaddrinfo
+    asked: list[str] = []
+
+    def hangs(host: str, *args: Any, **options: Any) -> Any:
+        asked.append(host)
+        if host == "slow.example":
+            begun.set()
+            end.wait()
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return look_up(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    client = GuardedClient(lookups_at_once_max=2)
+    rules = AddressRules.of("webhooks.allow_private", ["localhost"])
+    try:
+        for _ in range(4):
+            attempt = asyncio.create_task(get(client, STRICT, "https://slow.example/"))
+            await asyncio.to_thread(begun.wait)
+            attempt.cancel()
+            await asyncio.wait({attempt})
+
+        assert await get(client, rules, inside.url("localhost")) == "200 inside"
+        waits = asyncio.create_task(get(client, STRICT, "https://slow.example/"))
+        await asyncio.sleep(0)
+    finally:
+        end.set()
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await waits
+    await client.close()
+    assert asked.count("slow.example") <= 2
 
 
 @pytest.mark.parametrize("url", ["http://[::1", "https://user:pw@example.com/", "http://a:22/", ""])
