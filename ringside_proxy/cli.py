@@ -8,6 +8,7 @@ import re
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -36,6 +37,8 @@ EXIT_DAMAGED: Final = 3
 
 T = TypeVar("T")
 
+LEAVE_S_MAX: Final = 2.0
+"""How long the interpreter may take to end, once there is nothing more to do."""
 UMASK: Final = 0o077
 FILES_MAX: Final = 10_000
 """Open at once: two for each answer that is streamed. Shells and systemd begin with 1,024."""
@@ -240,7 +243,15 @@ async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) 
         _settle_garbage()
         await stop.wait()
         await proxy.drain(settings.server.drain_s, hurry)
+    _leave_soon()
     return EXIT_OK
+
+
+def _leave_soon() -> None:
+    """The store is closed. What may go on in a thread is a lookup that hangs: who would wait for it?"""
+    leaving = threading.Timer(LEAVE_S_MAX, os._exit, (EXIT_OK,))
+    leaving.daemon = True
+    leaving.start()
 
 
 def _settle_garbage() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.crash.client import Client, LostError, RefusedError, until
 from tests.crash.process import Home, Server
 from tests.crash.story import begin, messages_of, path_of, text_of
-from tests.e2e.ringside import TOKEN
+from tests.e2e.ringside import ROOT, TOKEN
 from tests.fakes import FakeUpstream, chunk, stream_reply
 
 Json = dict[str, Any]
@@ -223,6 +223,31 @@ def unread_stream(server: Server, thread_id: str, assistant_id: str) -> socket.s
         + body
     )
     return connection
+
+
+HANGS: Final = """\
+import socket, threading
+look_up = socket.getaddrinfo
+def hang(host, *args, **options):
+    if host == "hangs.example":
+        threading.Event().wait()
+    return look_up(host, *args, **options)
+socket.getaddrinfo = hang
+"""
+
+
+async def test_a_lookup_that_hangs_holds_no_stop_up(home: Home) -> None:
+    """A thread in which a name is looked up for ever is not waited for."""
+    (home.path / "sitecustomize.py").write_text(HANGS)
+    async with (
+        home.serving(PYTHONPATH=f"{home.path}:{ROOT}") as server,
+        Client.of(server.url) as client,
+    ):
+        await client.post("/v1/webhooks", {"url": "https://hangs.example/", "events": ["*"]})
+
+        assert await server.stop() == 0
+
+    assert "Traceback" not in home.logged()
 
 
 async def test_sighup_stops_nothing(home: Home) -> None:
