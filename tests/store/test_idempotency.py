@@ -101,6 +101,15 @@ class KeyLife(RuleBasedStateMachine):
         if known := self.running(scope):
             known.has_acted = True
 
+    @rule(scope=scopes)
+    def recall(self, scope):
+        """Its call reached no provider; what it has made stays."""
+        if not self.in_work(scope):
+            return
+        self.store.write(idempotency.recalled, scope)
+        if known := self.running(scope):
+            known.has_acted = known.resource is not None
+
     @rule(scope=scopes, number=st.integers(0, 3))
     def make(self, scope, number):
         """It makes an object; too late once it is over."""
