@@ -76,6 +76,11 @@ BACKLOG: Final = 1024
 BODY_S_MAX: Final = 30.0
 LAG_EVERY_S: Final = 1.0
 SANDBOX: Final = "sandbox"
+OPTIONS: Final = (
+    *("access_key_id", "secret_access_key", "session_token", "region"),
+    *("organization", "project", "bill_to", "referer", "title", "num_ctx"),
+)
+"""What adapters are given of a provider's settings beside its key and its address."""
 TRUST_CLOCK: Final = "RINGSIDE_TRUST_CLOCK"
 """Set to 1, somebody vouches for a clock that is far ahead of everything stored."""
 
@@ -370,12 +375,7 @@ def _answer_rules(settings: Settings) -> AnswerRules:
 
 
 def _credentials(name: str, provider: ProviderSettings, base_url: str) -> Credentials:
-    given = {
-        "access_key_id": provider.access_key_id,
-        "secret_access_key": provider.secret_access_key,
-        "session_token": provider.session_token,
-    }
-    options = {option: value for option, value in given.items() if value}
+    options = {option: value for option in OPTIONS if (value := getattr(provider, option))}
     # The sandbox insists on a key, as OpenAI does, and takes any.
     key = provider.api_key or (new_token() if name == SANDBOX else None)
     return Credentials(base_url=base_url, api_key=key, options=options)

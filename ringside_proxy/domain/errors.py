@@ -143,8 +143,8 @@ class ResponseSchemaValidationFailedError(RingsideError):
     default_code = "response_schema_validation_failed"
     is_retryable_by_client = False
 
-    def __init__(self, message: str, *, content: str) -> None:
-        super().__init__(message, param="response_format")
+    def __init__(self, message: str, *, content: str, param: str = "response_format") -> None:
+        super().__init__(message, param=param)
         self.content = content
 
 

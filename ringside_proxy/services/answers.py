@@ -412,4 +412,5 @@ def _hopeless(
     return ResponseSchemaValidationFailedError(
         f"The model's answer does not {wanted}, {circumstance}: " + "; ".join(faults),
         content=text,
+        param="tool_choice" if planned.must_call else "response_format",
     )

@@ -38,6 +38,13 @@ BELONGS_TO: Final = {
     "access_key_id": "bedrock",
     "secret_access_key": "bedrock",
     "session_token": "bedrock",
+    "region": "bedrock",
+    "organization": "openai",
+    "project": "openai",
+    "bill_to": "huggingface",
+    "referer": "openrouter",
+    "title": "openrouter",
+    "num_ctx": "ollama",
 }
 """Keys that one provider alone has."""
 

@@ -26,6 +26,7 @@ from ringside_proxy.settings.field_types import (
     Name,
     Origin,
     Port,
+    PositiveInt,
     TimeoutS,
 )
 from ringside_proxy.settings.money import (
@@ -242,6 +243,49 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     session_token: Annotated[
         Secret | None,
         Meta(description="Of temporary credentials.", examples=["${AWS_SESSION_TOKEN:-}"]),
+    ] = None
+    region: Annotated[
+        str | None,
+        Meta(
+            description="bedrock only: what requests are signed for, where base_url does not say.",
+            examples=["${AWS_REGION:-}"],
+        ),
+    ] = None
+    organization: Annotated[
+        str | None,
+        Meta(
+            description="openai only: who is billed, of several.", examples=["${OPENAI_ORG_ID:-}"]
+        ),
+    ] = None
+    project: Annotated[
+        str | None,
+        Meta(description="openai only: and for what.", examples=["${OPENAI_PROJECT_ID:-}"]),
+    ] = None
+    bill_to: Annotated[
+        str | None,
+        Meta(
+            description="huggingface only: the organization that is billed.",
+            examples=["${HF_BILL_TO:-}"],
+        ),
+    ] = None
+    referer: Annotated[
+        str | None,
+        Meta(
+            description="openrouter only: the app's address, for its rankings.",
+            examples=["${APP_URL:-}"],
+        ),
+    ] = None
+    title: Annotated[
+        str | None,
+        Meta(description="openrouter only: the app's name there.", examples=["${APP_NAME:-}"]),
+    ] = None
+    num_ctx: Annotated[
+        PositiveInt | None,
+        Meta(
+            description="ollama only: the context window that models are loaded with, in tokens."
+            " Else it is the server's, often no more than 4096, and what is longer is refused.",
+            examples=[16384],
+        ),
     ] = None
     timeouts: Annotated[
         TimeoutSettings, Meta(description="How long the provider is waited for.")

@@ -149,6 +149,7 @@ async def test_a_choice_that_is_never_heeded_is_an_error(
     run = last_run(await proxy.run(provider, tools=TOOLS, tool_choice=body["tool_choice"]))
     if "error" in answer:
         assert answer["error"]["code"] == "response_schema_validation_failed"
+        assert answer["error"]["param"] == "tool_choice"
         assert asked == 1 + 2
         assert run["status"] == "failed"
         assert "tool_choice" in run["last_error"]["message"]

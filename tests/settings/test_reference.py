@@ -76,7 +76,9 @@ def test_every_example_of_the_reference_can_be_taken():
 
 
 def test_examples_clash_only_where_one_stands_for_another(tmp_path):
-    """A token's two spellings, a customer for a role that has none; and no machine has the files."""
+    """A token's two spellings, a customer for a role that has none, Ollama's number at another;
+    and no machine has the files.
+    """
     path = tmp_path / "ringside.yaml"
     path.write_text(uncommented(), encoding="utf-8")
 
@@ -88,6 +90,7 @@ def test_examples_clash_only_where_one_stands_for_another(tmp_path):
     assert [str(p) for p in refused.value.problems if p.path not in missing] == [
         "auth.tokens[0].token: is given beside token_sha256; keep one of them",
         "auth.tokens[0].customer: belongs to client tokens; write role: client",
+        "providers.azure.num_ctx: belongs to ollama; remove it",
     ]
 
 
