@@ -18,6 +18,7 @@ from ringside_proxy.api.bodies import Metadata, OpenBody
 from ringside_proxy.api.decode_explain import kinds_of, shape_of
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.domain.lists import ListQuery
+from ringside_proxy.domain.nesting import is_deeper_than
 
 DEPTH_MAX: Final = 64
 """Levels of arrays and objects; orjson reads 1,024 but writes fewer."""
@@ -71,7 +72,7 @@ def decode_json(raw: bytes) -> Any:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise _unusable(str(error)) from None
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and _is_deeper_than(DEPTH_MAX, value):
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and is_deeper_than(DEPTH_MAX, value):
         raise _unusable(f"arrays and objects are nested more than {DEPTH_MAX} levels deep")
     if MANY_DIGITS in raw.translate(DIGITS_AS_ZEROS):
         _refuse_inexact_integers(raw)
@@ -86,18 +87,6 @@ def _fit(document: Any, body_type: type[T]) -> T:
     except msgspec.ValidationError as error:
         shape_of(body_type).refuse(document, "")
         raise InvalidRequestError(f"Invalid request: {error}.", code="invalid_value") from error
-
-
-def _is_deeper_than(depth_max: int, value: Any) -> bool:
-    containers: list[Any] = [[value]]
-    for _ in range(depth_max + 1):
-        containers = [
-            child
-            for container in containers
-            for child in (container.values() if isinstance(container, dict) else container)
-            if isinstance(child, dict | list)
-        ]
-    return bool(containers)
 
 
 def _refuse_inexact_integers(raw: bytes) -> None:

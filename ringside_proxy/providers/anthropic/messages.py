@@ -9,10 +9,9 @@ import hashlib
 import re
 from typing import Any, Final
 
-import orjson
-
 from ringside_proxy.providers.anthropic.models import Family
 from ringside_proxy.providers.anthropic.state import replayed, state_of, thinking_blocks
+from ringside_proxy.providers.loose_json import call_arguments
 from ringside_proxy.providers.native_request import refused
 
 Block = dict[str, Any]
@@ -176,16 +175,11 @@ def _answer(message: Message, state: Any) -> list[Block]:
 
 def _call(call: Message) -> Block:
     function = call["function"]
-    arguments = function.get("arguments") or "{}"
-    try:
-        given = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        given = None
     block = {
         "type": "tool_use",
         "id": call_id(call["id"]),
         "name": function["name"],
-        "input": given if isinstance(given, dict) else {"_raw": arguments},
+        "input": call_arguments(function.get("arguments")),
     }
     return marked(block, call)
 

@@ -16,7 +16,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
 from ringside_proxy.providers.anthropic.errors import stream_error
 from ringside_proxy.providers.anthropic.state import Block, Layout
-from ringside_proxy.providers.loose_json import json_object, object_of, text_of
+from ringside_proxy.providers.loose_json import json_object, object_of, text_in
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -117,9 +117,9 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
                 self._grow(opened, {**block, "type": "text_delta"}, deltas)
             case "thinking":
                 opened = _Open(self._layout.add("thinking", thinking="", signature=""))
-                self._think(opened, text_of(block, "thinking"), text_of(block, "signature"), deltas)
+                self._think(opened, text_in(block, "thinking"), text_in(block, "signature"), deltas)
             case "redacted_thinking":
-                opened = _Open(self._layout.add("redacted_thinking", data=text_of(block, "data")))
+                opened = _Open(self._layout.add("redacted_thinking", data=text_in(block, "data")))
             case "tool_use":
                 opened = self._call(block, deltas)
             case _:
@@ -127,7 +127,7 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         self._open[index] = opened
 
     def _call(self, block: Fields, deltas: list[Delta]) -> _Open:
-        name, given = text_of(block, "name"), text_of(block, "id")
+        name, given = text_in(block, "name"), text_in(block, "id")
         if not name:
             raise self._bad("a tool call without a name")
         if len(self._call_ids) == TOOL_CALLS_MAX:
@@ -143,17 +143,17 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
     def _grow(self, opened: _Open, delta: Fields, deltas: list[Delta]) -> None:
         match delta.get("type"), opened.block["type"]:
             case "text_delta", "text":
-                if text := text_of(delta, "text"):
+                if text := text_in(delta, "text"):
                     opened.block["chars"] += len(text)
                     deltas.append(TextDelta(text))
             case "input_json_delta", "tool_use":
-                if arguments := text_of(delta, "partial_json"):
+                if arguments := text_in(delta, "partial_json"):
                     opened.has_arguments = True
                     deltas.append(ToolCallDelta(index=opened.position, arguments=arguments))
             case "thinking_delta", "thinking":
-                self._think(opened, text_of(delta, "thinking"), "", deltas)
+                self._think(opened, text_in(delta, "thinking"), "", deltas)
             case "signature_delta", "thinking":
-                self._think(opened, "", text_of(delta, "signature"), deltas)
+                self._think(opened, "", text_in(delta, "signature"), deltas)
             case _:
                 pass  # citations, or what is yet to be invented
 
@@ -177,7 +177,7 @@ class MessageStreamDecoder(AnswerDecoder[Event, Delta]):
         if counted := self._count(fields.get("usage")):
             self._held = []
             deltas += counted
-        if reason := text_of(object_of(fields.get("delta")), "stop_reason"):
+        if reason := text_in(object_of(fields.get("delta")), "stop_reason"):
             self._finish(reason, deltas)
 
     def _count(self, reported: Any) -> list[Delta]:

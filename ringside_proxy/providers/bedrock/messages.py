@@ -8,10 +8,9 @@ import hashlib
 import re
 from typing import Any, Final
 
-import orjson
-
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.bedrock.models import Family
+from ringside_proxy.providers.loose_json import call_arguments, object_in
 from ringside_proxy.providers.types import Capabilities, Support
 
 Block = dict[str, Any]
@@ -198,9 +197,7 @@ def _call(call: dict[str, Any], family: Family) -> Block:
     function = call["function"]
     if family.abilities.tools is Support.UNSUPPORTED:
         return {"text": f"{function['name']}({function.get('arguments', '')})"}
-    arguments = _parsed(function.get("arguments") or "{}")
-    if not isinstance(arguments, dict):
-        arguments = {"_raw": function["arguments"]}
+    arguments = call_arguments(function.get("arguments"))
     use = {"toolUseId": call_id(call["id"], family), "name": function["name"], "input": arguments}
     return {"toolUse": use}
 
@@ -209,8 +206,8 @@ def _result(message: dict[str, Any], family: Family) -> Block:
     content = _content(message, CachePoints(UNMARKED))  # a mark goes after the result, not inside
     if family.is_mistral and family.abilities.tools is Support.NATIVE:
         text = "\n".join(block.get("text", "") for block in content)
-        parsed = _parsed(text)
-        content = [{"json": parsed if isinstance(parsed, dict) else {"result": text}}]
+        said = object_in(text)
+        content = [{"json": {"result": text} if said is None else said}]
     if family.abilities.tools is Support.UNSUPPORTED:
         return {"text": "\n".join(block.get("text", "") for block in content or [NO_RESULT])}
     use_id = call_id(message["tool_call_id"], family)
@@ -224,13 +221,6 @@ def call_id(given: str, family: Family) -> str:
         return given if fits else hashlib.sha256(given.encode()).hexdigest()[:9]
     fits = CALL_ID.fullmatch(given)
     return given if fits else "call_" + hashlib.sha256(given.encode()).hexdigest()[:24]
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return None
 
 
 def _unsupported(message: str) -> InvalidRequestError:

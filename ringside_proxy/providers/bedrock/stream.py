@@ -20,7 +20,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, broke_off
 from ringside_proxy.providers.bedrock.event_stream import EventStreamDecoder, Message
 from ringside_proxy.providers.errors import error_from_frame
-from ringside_proxy.providers.loose_json import object_of, text_of
+from ringside_proxy.providers.loose_json import object_of, text_in
 from ringside_proxy.providers.types import (
     Delta,
     Finish,
@@ -163,7 +163,7 @@ class ConverseStreamDecoder:
     def _usage(self, fields: Fields, deltas: list[Delta]) -> None:
         reported = fields.get("usage")
         if usage := converse_usage(reported):
-            tier = text_of(object_of(fields.get("serviceTier")), "type") or None
+            tier = text_in(object_of(fields.get("serviceTier")), "type") or None
             deltas.append(UsageDelta(usage, reported, tier))
 
     def _start(self, fields: Fields, deltas: list[Delta]) -> None:
@@ -190,10 +190,10 @@ class ConverseStreamDecoder:
         delta = object_of(fields.get("delta"))
         if self._is_finished:
             return
-        if text := text_of(delta, "text"):
+        if text := text_in(delta, "text"):
             deltas.append(TextDelta(text))
         call = self._calls.get(_index(fields))
-        fragment = text_of(object_of(delta.get("toolUse")), "input")
+        fragment = text_in(object_of(delta.get("toolUse")), "input")
         if call is not None and fragment:
             call.has_arguments = True
             deltas.append(ToolCallDelta(index=call.position, arguments=fragment))
@@ -202,8 +202,8 @@ class ConverseStreamDecoder:
 
     def _reason(self, index: int, fields: Fields, deltas: list[Delta]) -> None:
         block = self._reasoning.setdefault(index, _Block(text=[]))
-        text, signature = text_of(fields, "text"), text_of(fields, "signature")
-        redacted = text_of(fields, "redactedContent")
+        text, signature = text_in(fields, "text"), text_in(fields, "signature")
+        redacted = text_in(fields, "redactedContent")
         self._state_bytes += len(text) + len(signature) + len(redacted) + 1
         if self._state_bytes > STATE_BYTES_MAX:
             raise self._bad(f"more than {STATE_BYTES_MAX} characters of reasoning")
@@ -216,7 +216,7 @@ class ConverseStreamDecoder:
     def _stop(self, fields: Fields, deltas: list[Delta]) -> None:
         if self._is_finished:
             return
-        reason = text_of(fields, "stopReason")
+        reason = text_in(fields, "stopReason")
         if reason in FAILURES:
             raise ProviderUnavailableError(
                 f"{self._provider} gave up on the answer ('{reason}').", provider=self._provider
@@ -268,7 +268,7 @@ def _written_for_an_hour(usage: Fields) -> int:
 def stream_error(provider: str, name: str, message: Message) -> ProviderError:
     """The error that an exception inside a stream stands for."""
     fields = _json(message.payload) or {}
-    text = text_of(fields, "message") or message.headers.get(":error-message") or name
+    text = text_in(fields, "message") or message.headers.get(":error-message") or name
     status, code = _meaning(name, text) or (503, "")
     said = {"message": text, "code": code}
     return error_from_frame(provider, {"error": said, "status_code": status})
@@ -281,8 +281,8 @@ def restated(
     fields = _json(body)
     if fields is None:
         return status, headers, body
-    name = headers.get("x-amzn-errortype") or text_of(fields, "__type")
-    text = text_of(fields, "message") or text_of(fields, "Message")
+    name = headers.get("x-amzn-errortype") or text_in(fields, "__type")
+    text = text_in(fields, "message") or text_in(fields, "Message")
     name = name.partition(":")[0].rpartition("#")[2]
     meaning = _meaning(name, text)
     if meaning is None:

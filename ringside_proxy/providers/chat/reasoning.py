@@ -9,7 +9,7 @@ import re
 from typing import Any, Final
 
 from ringside_proxy.providers.chat.messages import ReplayField
-from ringside_proxy.providers.loose_json import text_of
+from ringside_proxy.providers.loose_json import text_in
 from ringside_proxy.providers.types import Delta, ReasoningDelta, StateDelta, TextDelta
 
 OPENING: Final = "<think>"
@@ -109,7 +109,7 @@ class Replay:
             if detail.get("type") != "reasoning.text" or not _continues(last, detail):
                 self._items.append(dict(detail))
                 continue
-            text = text_of(last, "text") + text_of(detail, "text")
+            text = text_in(last, "text") + text_in(detail, "text")
             last.update({k: v for k, v in detail.items() if v is not None} | {"text": text})
 
     def thinking(self, chunk: dict[str, Any], text: str) -> None:

@@ -20,7 +20,7 @@ from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecode
 from ringside_proxy.providers.chat.messages import ReplayField
 from ringside_proxy.providers.chat.reasoning import Replay, ThinkTags
 from ringside_proxy.providers.errors import error_from_frame
-from ringside_proxy.providers.loose_json import json_object, objects_of, text_of
+from ringside_proxy.providers.loose_json import json_object, objects_of, text_in
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -116,7 +116,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         elif isinstance(delta, dict):
             self._reasoning(delta, deltas)
             self._content(delta.get("content"), deltas)
-            if refusal := text_of(delta, "refusal"):
+            if refusal := text_in(delta, "refusal"):
                 deltas.append(RefusalDelta(refusal))
             if fragments := objects_of(delta.get("tool_calls")):
                 deltas += self._told(self._tags.close()) if self._tags else []
@@ -128,7 +128,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
             self._finish(reason, deltas)
 
     def _reasoning(self, delta: dict[str, Any], deltas: list[Delta]) -> None:
-        if reasoning := text_of(delta, "reasoning_content") or text_of(delta, "reasoning"):
+        if reasoning := text_in(delta, "reasoning_content") or text_in(delta, "reasoning"):
             self._replay.text(reasoning)
             if self._tags:
                 self._tags.is_told_apart()
@@ -144,12 +144,12 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         for part in objects_of(content):
             if part.get("type") == "thinking":
                 thought = "".join(
-                    text_of(piece, "text") for piece in objects_of(part.get("thinking"))
+                    text_in(piece, "text") for piece in objects_of(part.get("thinking"))
                 )
                 self._replay.thinking(part, thought)
                 if thought:
                     deltas.append(ReasoningDelta(thought))
-            elif text := text_of(part, "text"):
+            elif text := text_in(part, "text"):
                 deltas.append(TextDelta(text))
 
     def _tagged(self, content: str) -> list[Delta]:
@@ -167,7 +167,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         function = fragment.get("function")
         if not isinstance(function, dict):
             return
-        name, arguments = text_of(function, "name"), _arguments(function.get("arguments"))
+        name, arguments = text_in(function, "name"), _arguments(function.get("arguments"))
         if call.is_announced:
             call.arguments += arguments
             if arguments:
@@ -188,7 +188,7 @@ class ChatStreamDecoder(AnswerDecoder[Event, Delta]):
         given = fragment.get("index")
         # Together types it as a float.
         index = int(given) if isinstance(given, int | float) and isfinite(given) else None
-        call_id = text_of(fragment, "id")
+        call_id = text_in(fragment, "id")
         # A place in a list is no id: it comes again with the next answer.
         if call_id in NO_IDS or (len(call_id) <= PLACE_DIGITS_MAX and call_id.isdigit()):
             call_id = ""

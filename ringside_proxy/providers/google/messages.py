@@ -12,11 +12,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
-import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
 from ringside_proxy.providers.google.models import Family
 from ringside_proxy.providers.google.state import NO_SIGNATURE, signatures_of
+from ringside_proxy.providers.loose_json import call_arguments
 
 Message = dict[str, Any]
 Part = dict[str, Any]
@@ -109,7 +109,7 @@ class _Writer:
     def _call_part(self, call: dict[str, Any]) -> Part:
         function = call["function"]
         name = self._names.get(function["name"], function["name"])
-        told = {"name": name, "args": _arguments(function.get("arguments"))}
+        told = {"name": name, "args": call_arguments(function.get("arguments"))}
         call_id = call.get("id") or ""
         self._calls[call_id] = (self._call_count, name)
         self._call_count += 1
@@ -225,15 +225,6 @@ def _image(image: Any, index: int) -> Part:
     except ValueError:
         ending = ""
     return {"fileData": {"mimeType": MIME_TYPES.get(ending, MIME_TYPE_UNKNOWN), "fileUri": url}}
-
-
-def _arguments(text: Any) -> dict[str, Any]:
-    """Arguments as the object that Gemini takes; what is none is passed on rather than refused."""
-    try:
-        value = orjson.loads(text or "{}")
-    except (orjson.JSONDecodeError, TypeError):
-        value = None
-    return value if isinstance(value, dict) else {"_raw": str(text)}
 
 
 def _refused(what: str, index: int) -> InvalidRequestError:

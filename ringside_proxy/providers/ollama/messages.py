@@ -6,14 +6,11 @@ read 2026-11-21.
 
 from typing import Any, Final
 
-import orjson
-
+from ringside_proxy.providers.loose_json import call_arguments
 from ringside_proxy.providers.native_request import Message, part_text, refused, text_of
 from ringside_proxy.providers.ollama.stream import THINKING
 
 BASE64: Final = ";base64,"
-ARGUMENTS_DEPTH_MAX: Final = 128
-"""JSON is read deeper than it can be written."""
 
 
 def ollama_messages(messages: list[Message]) -> list[Message]:
@@ -82,28 +79,9 @@ def _call(call: Message) -> Message:
         "id": call["id"],
         "function": {
             "name": function.get("name", ""),
-            "arguments": _arguments(function.get("arguments")),
+            "arguments": call_arguments(function.get("arguments")),
         },
     }
-
-
-def _arguments(text: Any) -> dict[str, Any]:
-    """Arguments as an object; what is none goes along as it was written."""
-    if not text:
-        return {}
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        value = None
-    is_object = isinstance(value, dict) and _is_within(value, ARGUMENTS_DEPTH_MAX)
-    return value if is_object else {"_raw": text}
-
-
-def _is_within(value: Any, depth: int) -> bool:
-    if not isinstance(value, dict | list):
-        return True
-    inner = value.values() if isinstance(value, dict) else value
-    return depth > 0 and all(_is_within(item, depth - 1) for item in inner)
 
 
 def _result(message: Message, called: dict[str, str]) -> Message:

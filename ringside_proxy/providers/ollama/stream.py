@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import orjson
 
-from ringside_proxy.domain.errors import ProviderBadReplyError
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import AnswerDecoder
@@ -73,13 +72,7 @@ class OllamaStreamDecoder(AnswerDecoder[bytes, Delta]):
         """Arguments as the text that OpenAI sends."""
         if not isinstance(value, dict):
             return value if isinstance(value, str) else ""
-        try:
-            return orjson.dumps(value).decode()
-        except orjson.JSONEncodeError as error:  # too deep: reading goes further than writing
-            raise ProviderBadReplyError(
-                f"{self._provider} sent arguments of a tool call that cannot be written as JSON.",
-                provider=self._provider,
-            ) from error
+        return orjson.dumps(value).decode()
 
 
 def _measured(line: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from ringside_proxy.domain.usage import TokenUsage
 from ringside_proxy.providers.answer_decoder import TOOL_CALLS_MAX, AnswerDecoder
 from ringside_proxy.providers.chat.stream import DONE
 from ringside_proxy.providers.errors import error_from_frame
-from ringside_proxy.providers.loose_json import json_object, object_of, objects_of, text_of
+from ringside_proxy.providers.loose_json import json_object, object_of, objects_of, text_in
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import (
     Delta,
@@ -119,26 +119,26 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         if not data:
             return
         payload = json_object(self._provider, data)
-        kind = text_of(payload, "type")
+        kind = text_in(payload, "type")
         if reader := self._readers.get(kind):
             reader(payload, told)
         elif payload.get("error"):
             self._fail(payload, told)
-        elif kind.startswith("response.reasoning.") and (thought := text_of(payload, "thought")):
+        elif kind.startswith("response.reasoning.") and (thought := text_in(payload, "thought")):
             told.append(ReasoningDelta(thought))
 
     def _text(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := text_of(payload, "delta"):
+        if text := text_in(payload, "delta"):
             self._count(payload, text)
             deltas.append(TextDelta(text))
 
     def _refusal(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := text_of(payload, "delta"):
+        if text := text_in(payload, "delta"):
             self._count(payload, text)
             deltas.append(RefusalDelta(text))
 
     def _thought(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
-        if text := text_of(payload, "delta"):
+        if text := text_in(payload, "delta"):
             deltas.append(ReasoningDelta(text))
 
     def _count(self, payload: dict[str, Any], text: str) -> None:
@@ -157,7 +157,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
     def _item(self, place: Any, item: dict[str, Any], deltas: list[Delta]) -> None:
         """Takes an item that is whole: says what of it was not said yet, and remembers its place."""
         self._bound(len(self._state))
-        self._items_done |= {name for key in ("id", "call_id") if (name := text_of(item, key))}
+        self._items_done |= {name for key in ("id", "call_id") if (name := text_in(item, key))}
         match item.get("type"):
             case "message":
                 if not self._chars.get(place):
@@ -170,7 +170,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
                 self._whole_arguments(call, item, deltas)
                 entry = {"type": "function_call", "call_id": call.id}
                 self._state.append(entry | _some(item, "thought_signature"))
-            case "reasoning" if text_of(item, "encrypted_content"):
+            case "reasoning" if text_in(item, "encrypted_content"):
                 # `status` is the provider's to tell; without its content the item is of no use.
                 kept = {k: v for k, v in item.items() if k != "status" and v is not None}
                 self._state.append(kept)
@@ -179,7 +179,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
 
     def _say_whole(self, place: Any, item: dict[str, Any], deltas: list[Delta]) -> None:
         for part in objects_of(item.get("content")):
-            text, refusal = text_of(part, "text"), text_of(part, "refusal")
+            text, refusal = text_in(part, "text"), text_in(part, "refusal")
             if text:
                 deltas.append(TextDelta(text))
             if refusal:
@@ -187,7 +187,7 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
             self._chars[place] = self._chars.get(place, 0) + len(text) + len(refusal)
 
     def _call_at(self, place: Any, item: dict[str, Any]) -> _Call:
-        call_id = text_of(item, "call_id") or text_of(item, "id")
+        call_id = text_in(item, "call_id") or text_in(item, "id")
         call = (self._calls.get(place) if place != "" else None) or self._call_ids.get(call_id)
         if call is None:
             if len(self._call_ids) == TOOL_CALLS_MAX:
@@ -201,14 +201,14 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         return call
 
     def _announce(self, call: _Call, item: dict[str, Any], deltas: list[Delta]) -> None:
-        name = text_of(item, "name")
+        name = text_in(item, "name")
         if name and not call.is_announced:
             call.is_announced = True
             deltas.append(ToolCallDelta(index=call.position, id=call.id, name=name))
 
     def _arguments(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
         call = self._calls.get(_place(payload))
-        piece = text_of(payload, "delta")
+        piece = text_in(payload, "delta")
         # Before its call has a name, a piece waits: the whole comes with the item.
         if call and call.is_announced and piece:
             call.has_arguments = True
@@ -219,14 +219,14 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
             self._whole_arguments(call, payload, deltas)
 
     def _whole_arguments(self, call: _Call, holder: dict[str, Any], deltas: list[Delta]) -> None:
-        arguments = text_of(holder, "arguments")
+        arguments = text_in(holder, "arguments")
         if call.is_announced and arguments and not call.has_arguments:
             call.has_arguments = True
             deltas.append(ToolCallDelta(index=call.position, arguments=arguments))
 
     def _end(self, payload: dict[str, Any], deltas: list[Delta]) -> None:
         response = object_of(payload.get("response"))
-        if text_of(response, "status") in FAILED:
+        if text_in(response, "status") in FAILED:
             self._fail(payload, deltas)
         self._catch_up(response, deltas)
         if any(not call.is_announced for call in self._call_ids.values()):
@@ -249,13 +249,13 @@ class ResponsesStreamDecoder(AnswerDecoder[Event, Delta]):
         """Takes from the whole response what no event told."""
         has_said = bool(self._chars)
         for position, item in enumerate(objects_of(response.get("output"))):
-            is_known = bool({text_of(item, "id"), text_of(item, "call_id")} & self._items_done)
+            is_known = bool({text_in(item, "id"), text_in(item, "call_id")} & self._items_done)
             if not is_known and not (item.get("type") == "message" and has_said):
                 self._item(("output", position), item, deltas)
 
     def _reason(self, payload: dict[str, Any], response: dict[str, Any]) -> FinishReason:
         if "response.incomplete" in (payload["type"], f"response.{response.get('status')}"):
-            reason = text_of(object_of(response.get("incomplete_details")), "reason")
+            reason = text_in(object_of(response.get("incomplete_details")), "reason")
             return INCOMPLETE.get(reason, "length")
         return "tool_calls" if self._call_ids else "stop"
 
@@ -288,8 +288,8 @@ def error_from_event(provider: str, said: Any) -> ProviderError:
     if isinstance(said, str):
         return error_from_frame(provider, {"error": {"message": said}})
     fields = {key: object_of(said).get(key) for key in ("type", "code", "param")}
-    fields["message"] = text_of(object_of(said), "message")
-    known = TYPES.get(text_of(fields, "code")) or TYPES.get(text_of(fields, "type"))
+    fields["message"] = text_in(object_of(said), "message")
+    known = TYPES.get(text_in(fields, "code")) or TYPES.get(text_in(fields, "type"))
     if known:
         fields["type"] = known
     elif fields.get("type") == "error":
@@ -335,9 +335,9 @@ def _place(payload: dict[str, Any]) -> Any:
     index = payload.get("output_index")
     if isinstance(index, int):
         return index
-    return text_of(payload, "item_id") or text_of(object_of(payload.get("item")), "id")
+    return text_in(payload, "item_id") or text_in(object_of(payload.get("item")), "id")
 
 
 def _some(item: dict[str, Any], key: str) -> dict[str, Any]:
-    value = text_of(item, key)
+    value = text_in(item, key)
     return {key: value} if value else {}
