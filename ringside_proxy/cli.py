@@ -7,9 +7,11 @@ import os
 import re
 import resource
 import signal
+import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -235,7 +237,7 @@ async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     loop.add_signal_handler(signal.SIGHUP, reload.set)
-    async with running(settings, source=source, reload=reload) as proxy:
+    async with _named_hosts(settings), running(settings, source=source, reload=reload) as proxy:
         print(
             f"Ringside Proxy is ready on {proxy.url} (health and metrics on {proxy.admin_url})",
             flush=True,
@@ -245,6 +247,16 @@ async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) 
         await proxy.drain(settings.server.drain_s, hurry)
     _leave_soon()
     return EXIT_OK
+
+
+@asynccontextmanager
+async def _named_hosts(settings: Settings) -> AsyncIterator[None]:
+    """What the system says of a host that it does not know names neither the host nor the key."""
+    try:
+        yield
+    except socket.gaierror as error:
+        hosts = f"server.host is {settings.server.host}, admin.host {settings.admin.host}"
+        raise CommandError(f"An address to listen on is not known ({hosts}): {error}") from None
 
 
 def _leave_soon() -> None:

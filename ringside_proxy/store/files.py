@@ -46,11 +46,17 @@ def sqlite_is_fixed() -> bool:
 def lock(path: Path) -> int:
     """Own the store at `path`: its directory (0700) and lock file (0600); gives the descriptor.
 
-    Raises StoreInUseError while another process owns it. The kernel frees the lock when the
-    owner dies, however it dies.
+    Raises StoreInUseError while another process owns it, StoreError if it cannot be made. The
+    kernel frees the lock when the owner dies, however it dies.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(
+            f"The store {path} cannot be opened: {error.strerror} ({error.filename}). Let this "
+            "user write to its folder, or name another place under store.url."
+        ) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -17,6 +17,7 @@ from tests.crash.process import URL, Home, kill
 from tests.e2e.ringside import TOKEN
 
 TOKEN_SHAPE: Final = re.compile(r"ko_[0-9A-Za-z]{43}\n")
+TOKENS: Final = [{"name": "app", "token": TOKEN}]
 BROKEN: Final = """\
 server: {port: 70000}
 store: {url: "mysql://x"}
@@ -93,6 +94,33 @@ async def test_a_taken_port_is_refused(home: Home, listener: str) -> None:
     assert (outcome.code, outcome.out) == (1, "")
     assert "address already in use" in outcome.err.splitlines()[-1].lower()
     assert str(port) in outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+
+
+@pytest.mark.parametrize("listener", ["server", "admin"])
+async def test_a_host_that_nobody_knows_is_named(home: Home, listener: str) -> None:
+    """With the key that it stands under."""
+    home.configure(**{listener: {"port": 0, "host": "nowhere.invalid"}}, auth={"tokens": TOKENS})
+
+    outcome = await home.run("serve", "-c", str(home.config))
+
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"{listener}.host" in outcome.err.splitlines()[-1]
+    assert "nowhere.invalid" in outcome.err.splitlines()[-1]
+    assert "Traceback" not in outcome.err
+
+
+async def test_a_store_that_cannot_be_made_is_named(home: Home) -> None:
+    """With what is in the way, and the key that leads elsewhere."""
+    (home.path / "file").touch()
+    home.configure(store={"url": f"sqlite:///{home.path}/file/ringside.db"})
+
+    outcome = await home.run("serve", "-c", str(home.config))
+
+    last_line = outcome.err.splitlines()[-1]
+    assert (outcome.code, outcome.out) == (1, "")
+    assert last_line.startswith(f"The store {home.path}/file/ringside.db cannot be opened: ")
+    assert last_line.endswith("or name another place under store.url.")
     assert "Traceback" not in outcome.err
 
 
