@@ -67,6 +67,12 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     answer_tokens_max: int | None = None
     service_tier: str | None = None
 
+    def held_for(self, prompt_tokens: int, answer_tokens: int) -> "Call":
+        """The same, of which it is known how long prompt and answer can be."""
+        return msgspec.structs.replace(
+            self, prompt_tokens_max=prompt_tokens, answer_tokens_max=answer_tokens
+        )
+
 
 def input_tokens_bound(
     body: bytes,

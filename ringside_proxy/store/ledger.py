@@ -173,9 +173,7 @@ def reserve(tx: Tx, ask: Ask, terms: Terms, before: Closing | None = None) -> Ho
         return refusal
     call = ask.call
     if account.is_capped:
-        call = msgspec.structs.replace(
-            call, prompt_tokens_max=ask.input_tokens_max, answer_tokens_max=answer_tokens
-        )
+        call = call.held_for(ask.input_tokens_max, answer_tokens)
     tx.run(
         INSERT,
         ask.hold_id,
