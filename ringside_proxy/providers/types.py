@@ -105,7 +105,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     Flags default to no: each one that is set was found in the provider's documentation.
     `json_schema_with_tools`: a schema and tools may be sent together. `image_urls`: images are
-    taken by address; `image_data`: as data URIs (a model with neither cannot see).
+    taken by address; `image_data`: as data URIs (a model with neither cannot see). Where `tools`
+    are emulated they are offered in words; a model that has none at all does not chat.
     """
 
     tools: Support = Support.UNSUPPORTED

@@ -181,6 +181,34 @@ async def test_another_call_than_was_named_is_not_taken(provider: str, proxy: Pr
     assert len(proxy.sent(provider)) == 2
 
 
+IN_WORDS: Final = {
+    "google": "gemma-3-27b-it",
+    "bedrock": "meta.llama3-70b-instruct-v1:0",
+    "cohere": "command-a-translate-08-2025",
+}
+"""Models that know no functions, at providers that have others."""
+
+
+@pytest.mark.parametrize("provider", IN_WORDS)
+async def test_a_model_without_functions_calls_in_words(provider: str, proxy: Proxy) -> None:
+    """It is offered them in words, and told in words what they returned."""
+    line = '{"tool": "get_weather", "arguments": {"city": "Bern"}}'
+    proxy.answers(provider, says(provider, Say(line)), says(provider, WORDS))
+    body = {"model": f"fc:{provider}/{IN_WORDS[provider]}", "messages": QUESTION, "tools": TOOLS}
+
+    [choice] = (await proxy.call(CHAT, body))["choices"]
+    said = choice["message"]
+    [call] = said["tool_calls"]
+    result = {"role": "tool", "tool_call_id": call["id"], "content": OUTPUT}
+    answer = await proxy.call(CHAT, body | {"messages": [*QUESTION, said, result]})
+
+    assert (choice["finish_reason"], told([call])) == ("tool_calls", meant(ONE))
+    assert answer["choices"][0]["message"]["content"] == WORDS.text
+    first, second = (json.dumps(sent) for sent in proxy.sent(provider))
+    assert '\\"get_time\\"' in first
+    assert OUTPUT in second
+
+
 ANSWERED: Final = {
     "role": "assistant",
     "content": "Let me look.",

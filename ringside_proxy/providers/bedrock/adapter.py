@@ -133,7 +133,7 @@ class _Choice(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, request: CompletionRequest, family: Family) -> "_Choice":
         """What `tools`, `tool_choice` and `parallel_tool_calls` say together."""
         given = [t for t in request.params.get("tools") or () if t.get("type") == "function"]
-        if family.abilities.tools is Support.UNSUPPORTED:
+        if family.abilities.tools is not Support.NATIVE:
             return cls(tools=[], kind="none")
         if not given:
             return cls(tools=called_tools(request.messages), kind="none")

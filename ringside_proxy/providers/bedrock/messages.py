@@ -195,7 +195,7 @@ def _reasoning(state: Any) -> list[Block]:
 
 def _call(call: dict[str, Any], family: Family) -> Block:
     function = call["function"]
-    if family.abilities.tools is Support.UNSUPPORTED:
+    if family.abilities.tools is not Support.NATIVE:
         return {"text": f"{function['name']}({function.get('arguments', '')})"}
     arguments = call_arguments(function.get("arguments"))
     use = {"toolUseId": call_id(call["id"], family), "name": function["name"], "input": arguments}
@@ -208,7 +208,7 @@ def _result(message: dict[str, Any], family: Family) -> Block:
         text = "\n".join(block.get("text", "") for block in content)
         said = object_in(text)
         content = [{"json": {"result": text} if said is None else said}]
-    if family.abilities.tools is Support.UNSUPPORTED:
+    if family.abilities.tools is not Support.NATIVE:
         return {"text": "\n".join(block.get("text", "") for block in content or [NO_RESULT])}
     use_id = call_id(message["tool_call_id"], family)
     return {"toolResult": {"toolUseId": use_id, "content": content or [NO_RESULT]}}

@@ -51,7 +51,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of nine letters and digits, results as objects."""
 
 
-PLAIN: Final = Capabilities()
+PLAIN: Final = Capabilities(tools=Support.EMULATED)
 TOOLS: Final = Capabilities(tools=Support.NATIVE)
 SIGHT: Final = msgspec.structs.replace(TOOLS, image_data=True)
 ANY_TOOL: Final = msgspec.structs.replace(TOOLS, tool_choice_required=Support.NATIVE)

@@ -90,20 +90,22 @@ CHAT: Final = Capabilities(
 BEFORE_CHOICE: Final = Capabilities(tools=Support.NATIVE, json_object=True, json_schema=True)
 REASONS: Final = msgspec.structs.replace(CHAT, reasoning=True)
 REASONS_AND_SEES: Final = msgspec.structs.replace(REASONS, image_urls=True, image_data=True)
-ONLY_SEES: Final = Capabilities(image_urls=True, image_data=True)
+IN_WORDS: Final = Capabilities(tools=Support.EMULATED)
+"""Older and special models know no tools."""
+ONLY_SEES: Final = msgspec.structs.replace(IN_WORDS, image_urls=True, image_data=True)
 
 MODELS: Final[tuple[tuple[str, Capabilities], ...]] = (
     ("command-a-plus", REASONS_AND_SEES),
     ("command-a-reasoning", REASONS),
     ("command-a-vision", ONLY_SEES),
-    ("command-a-translate", Capabilities()),
+    ("command-a-translate", IN_WORDS),
     ("command-r7b", CHAT),
     ("command-r-", BEFORE_CHOICE),
-    ("command-light", Capabilities()),
-    ("command-nightly", Capabilities()),
+    ("command-light", IN_WORDS),
+    ("command-nightly", IN_WORDS),
     ("c4ai-aya-vision", ONLY_SEES),
-    ("c4ai-aya", Capabilities()),
-    ("tiny-aya", Capabilities()),
+    ("c4ai-aya", IN_WORDS),
+    ("tiny-aya", IN_WORDS),
 )
 """By the beginning of the name, first one wins; the rest does what Command A does."""
 
@@ -129,7 +131,7 @@ class Cohere(msgspec.Struct, frozen=True, kw_only=True):
     def capabilities(self, model: str) -> Capabilities:
         """What a model of it does by itself."""
         if model in ("command", "command-r"):
-            return Capabilities() if model == "command" else BEFORE_CHOICE
+            return IN_WORDS if model == "command" else BEFORE_CHOICE
         return next((able for prefix, able in MODELS if model.startswith(prefix)), CHAT)
 
     def build_request(self, request: CompletionRequest, credentials: Credentials) -> HTTPRequest:

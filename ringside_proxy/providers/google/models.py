@@ -109,7 +109,7 @@ FAMILIES: Final = (
     ),
     Family(
         prefixes=("gemma",),
-        abilities=Capabilities(),
+        abilities=Capabilities(tools=Support.EMULATED),
         has_system=False,
         has_call_ids=False,
         wants_signatures=False,
