@@ -22,8 +22,8 @@ CACHED_KEYS: Final = (
 def token_usage(reported: Any) -> TokenUsage | None:
     """A chat-shaped `usage` in canonical form; None if it is missing or cannot be true.
 
-    Cached tokens are part of the prompt everywhere. Reasoning tokens are part of the completion,
-    except where the total shows that they come on top.
+    Cached tokens are part of the prompt, and reasoning tokens of the completion, except where the
+    total shows that they come on top (xAI).
     """
     if not isinstance(reported, dict):
         return None
@@ -38,7 +38,13 @@ def token_usage(reported: Any) -> TokenUsage | None:
             cached = found
             break
     reasoning = _count(reported, "completion_tokens_details", "reasoning_tokens") or 0
-    is_additive = _count(reported, "total_tokens") == prompt + completion + reasoning
+    total = _count(reported, "total_tokens")
+    if cached > prompt and total in (
+        prompt + cached + completion,
+        prompt + cached + completion + reasoning,
+    ):
+        prompt += cached
+    is_additive = total == prompt + completion + reasoning
     return TokenUsage(
         input_tokens=prompt,
         cached_input_tokens=min(cached, prompt),

@@ -39,6 +39,20 @@ def used(cached: int = 0, write: int = 0, output: int = 20, reasoning: int = 0) 
             {"completion_tokens_details": {"reasoning_tokens": 50}, "total_tokens": 170},
             used(output=70, reasoning=50),
         ),
+        (
+            {"prompt_tokens_details": {"cached_tokens": 400}, "total_tokens": 520},
+            TokenUsage(input_tokens=500, cached_input_tokens=400, output_tokens=20),
+        ),
+        (
+            {
+                "prompt_tokens_details": {"cached_tokens": 400},
+                "completion_tokens_details": {"reasoning_tokens": 50},
+                "total_tokens": 570,
+            },
+            TokenUsage(
+                input_tokens=500, cached_input_tokens=400, output_tokens=70, reasoning_tokens=50
+            ),
+        ),
     ],
 )
 def test_usage_is_normalised(extra, expected):
