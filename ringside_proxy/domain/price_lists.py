@@ -44,6 +44,7 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[ListedTier, ...] = (ListedTier(0, ListedRates()),)
     service_tiers: dict[str, tuple[ListedTier, ...]] = {}
     per_request_nano_usd: int = 0
+    per_second_nano_usd: int = 0
 
 
 class Hours(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class PriceOverride(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[ListedTier, ...] = ()
     service_factors_ppm: dict[str, int] = {}
     per_request_nano_usd: int | None = None
+    per_second_nano_usd: int | None = None
     discount_ppm: int = 0
 
 
@@ -105,20 +107,28 @@ def merged(known: PriceList, override: PriceOverride) -> PriceList:
     per_request = override.per_request_nano_usd
     if per_request is None:
         per_request = known.per_request_nano_usd
+    per_second = override.per_second_nano_usd
+    if per_second is None:
+        per_second = known.per_second_nano_usd
     kept_ppm = PPM - override.discount_ppm
     return PriceList(
         tiers=_scaled(tiers, kept_ppm),
         service_tiers={name: _scaled(given, kept_ppm) for name, given in service_tiers.items()},
         per_request_nano_usd=_share(per_request, kept_ppm),
+        per_second_nano_usd=_share(per_second, kept_ppm),
     )
 
 
 def priced(prices: PriceList, source: str) -> Price | None:
     """The price that a list makes; None unless it says what input and output cost.
 
-    Where a list has no rate for cached or written input, that costs what other input does.
+    Where a list has no rate for cached or written input, that costs what other input does. Where
+    seconds are paid for, tokens may be free.
     """
-    tiers = _complete(prices.tiers)
+    given = prices.tiers
+    if prices.per_second_nano_usd:
+        given = tuple(ListedTier(tier.above, _or_free(tier.rates)) for tier in given)
+    tiers = _complete(given)
     service_tiers = {name: _complete(given) for name, given in prices.service_tiers.items()}
     if tiers is None:
         return None
@@ -127,7 +137,12 @@ def priced(prices: PriceList, source: str) -> Price | None:
         tiers=tiers,
         service_tiers={name: given for name, given in service_tiers.items() if given is not None},
         per_request_nano_usd=prices.per_request_nano_usd,
+        per_second_nano_usd=prices.per_second_nano_usd,
     )
+
+
+def _or_free(rates: ListedRates) -> ListedRates:
+    return msgspec.structs.replace(rates, input=rates.input or 0, output=rates.output or 0)
 
 
 def _complete(tiers: tuple[ListedTier, ...]) -> tuple[Tier, ...] | None:

@@ -58,6 +58,12 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
     tiers: tuple[Tier, ...]
     service_tiers: dict[str, tuple[Tier, ...]] = {}
     per_request_nano_usd: int = 0
+    per_second_nano_usd: int = 0
+
+    @property
+    def beforehand(self) -> "Price | None":
+        """The price as far as it is known before the call; None if it depends on how long that takes."""
+        return None if self.per_second_nano_usd else self
 
     def cost_nano_usd(
         self,
@@ -65,11 +71,13 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
         *,
         service_tier: str | None = None,
         cache_write_1h_tokens: int = 0,
+        machine_us: int = 0,
     ) -> int:
         """What a call with this usage costs, rounded up.
 
         `cache_write_1h_tokens` is the part of the cache writes that is kept for an hour. Parts
-        that together are more than the whole are cut to it.
+        that together are more than the whole are cut to it. `machine_us` are the microseconds that
+        the provider's machine was at work.
         """
         rates = self._rates(usage.input_tokens, service_tier)
         cached = min(usage.cached_input_tokens, usage.input_tokens)
@@ -81,6 +89,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             + (written - written_1h) * rates.cache_write
             + written_1h * rates.cache_write_1h
             + usage.output_tokens * rates.output
+            + machine_us * self.per_second_nano_usd  # a millionth of it each, as with tokens
         )
         return self.per_request_nano_usd + _rounded_up(cost)
 
@@ -128,6 +137,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True):
             source=self.source,
             tiers=tuple(Tier(start, _dearest(every, start)) for start in starts),
             per_request_nano_usd=self.per_request_nano_usd,
+            per_second_nano_usd=self.per_second_nano_usd,
         )
 
     def _output_rate(self, input_tokens_max: int, service_tier: str | None) -> int:

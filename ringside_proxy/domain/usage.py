@@ -36,6 +36,8 @@ class TokenUsage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_USAGE = TokenUsage()
+UNCOUNTED = TokenUsage(is_estimated=True)
+"""Of a provider that says something of a call, but not how many tokens it was."""
 
 
 def assistants_usage(usage: TokenUsage) -> dict[str, Any]:

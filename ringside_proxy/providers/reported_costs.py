@@ -14,6 +14,10 @@ from ringside_proxy.domain.money import NANO_PER_USD
 from ringside_proxy.providers.loose_json import object_of
 
 TICKS_PER_NANO_USD: Final = 10
+PREDICT_TIME: Final = "predict_time"
+"""Seconds that Replicate's machine was at work, among a prediction's metrics."""
+MACHINE_S_MAX: Final = 24 * 3600
+US_PER_S: Final = 10**6
 COST_USD_MAX: Final = 10_000
 """A larger cost of one call is a mistake."""
 
@@ -23,6 +27,15 @@ def reported_cost_nano_usd(provider: str, raw_usage: dict[str, Any]) -> int | No
     read = READERS.get(provider)
     cost = read(raw_usage) if read is not None else None
     return cost if cost is not None and 0 <= cost <= COST_USD_MAX * NANO_PER_USD else None
+
+
+def machine_us(raw_usage: dict[str, Any] | None) -> int | None:
+    """How long the provider's machine was at work, rounded up; None if it does not say."""
+    seconds: Any = (raw_usage or {}).get(PREDICT_TIME)
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 <= seconds <= MACHINE_S_MAX:
+        return None
+    return int((Decimal(str(seconds)) * US_PER_S).to_integral_value(ROUND_CEILING))
 
 
 def _openrouter(usage: dict[str, Any]) -> int | None:

@@ -20,7 +20,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.tokens import estimate
-from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.domain.usage import NO_USAGE, UNCOUNTED, TokenUsage
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.errors import SCHEMA_REJECTED, STATE_REJECTED
 from ringside_proxy.providers.types import (
@@ -350,9 +350,9 @@ class _Count:
         """What the provider said of a finished answer; else what is known, and an estimate."""
         if self._was_refused:
             return UsageDelta(NO_USAGE)
-        if self._told is None:
-            written = estimate("".join(self._written))
-            return UsageDelta(estimated_usage(self._request, written))
+        if self._told is None or self._told.usage == UNCOUNTED:
+            usage = estimated_usage(self._request, estimate("".join(self._written)))
+            return UsageDelta(usage, None if self._told is None else self._told.raw)
         if self._is_finished:
             return self._told
         written = estimate("".join(self._written))

@@ -9,7 +9,7 @@ from ringside_proxy.domain.ledger import Call, bytes_as_tokens
 from ringside_proxy.domain.money import markup
 from ringside_proxy.domain.pricing import CONFIG, Price
 from ringside_proxy.domain.usage import TokenUsage
-from ringside_proxy.providers.reported_costs import reported_cost_nano_usd
+from ringside_proxy.providers.reported_costs import machine_us, reported_cost_nano_usd
 from ringside_proxy.services.snapshot import Snapshot
 from ringside_proxy.store.ledger import Closing, OrphanHold, Terms
 from ringside_proxy.store.usage import Consumed
@@ -29,11 +29,7 @@ def consumed_at(
     """What an attempt cost: by the owner's price, else by the provider's own word, else as listed."""
     cost, source = None, None
     if price is not None:
-        written_1h = usage.cache_write_1h_input_tokens
-        cost = price.cost_nano_usd(
-            usage, service_tier=service_tier, cache_write_1h_tokens=written_1h
-        )
-        source = price.source
+        cost, source = _cost(price, usage, service_tier, machine_us(raw)), price.source
     if source != CONFIG and raw is not None:
         reported = reported_cost_nano_usd(provider, raw)
         cost, source = (cost, source) if reported is None else (reported, REPORTED)
@@ -44,6 +40,20 @@ def consumed_at(
         price_source=source,
         service_tier=service_tier,
         raw=raw,
+    )
+
+
+def _cost(
+    price: Price, usage: TokenUsage, service_tier: str | None, seconds_us: int | None
+) -> int | None:
+    """None if it depends on how long the call took, and nobody knows."""
+    if seconds_us is None and price.beforehand is None:
+        return None
+    return price.cost_nano_usd(
+        usage,
+        service_tier=service_tier,
+        cache_write_1h_tokens=usage.cache_write_1h_input_tokens,
+        machine_us=seconds_us or 0,
     )
 
 

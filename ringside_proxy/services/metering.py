@@ -366,7 +366,7 @@ class Meter:
         service_tier: str | None = None,
         **more: Any,
     ) -> Hold:
-        price = self._price
+        price = self._price and self._price.beforehand
         if price is not None and price.service_tiers:
             provider = self._call.provider
             price = price.bounding(tiers_possible(provider, service_tier, price.service_tiers))

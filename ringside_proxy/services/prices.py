@@ -104,6 +104,7 @@ def overrides(prices: Mapping[str, PriceSettings]) -> dict[str, PriceOverride]:
             tiers=tuple(ListedTier(tier.above, _rates(tier)) for tier in given.tiers),
             service_factors_ppm=given.service_factors_ppm,
             per_request_nano_usd=given.per_request_nano_usd,
+            per_second_nano_usd=given.per_second_nano_usd,
             discount_ppm=given.discount_ppm,
         )
         for name, given in prices.items()

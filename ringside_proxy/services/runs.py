@@ -415,7 +415,7 @@ class Runs:
         price = snapshot.prices.find(route.ref, tx.now_ms)
         limits = (settings.call_max_tokens, settings.max_completion_tokens, WORTH_ASKING_TOKENS)
         least = min(limit for limit in limits if limit is not None)
-        return ledger.standing(tx, call, price, terms_of(snapshot), least)
+        return ledger.standing(tx, call, price and price.beforehand, terms_of(snapshot), least)
 
     def _refuse_while_draining(self) -> None:
         if self._is_draining:

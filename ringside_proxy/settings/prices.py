@@ -61,6 +61,7 @@ class PriceSettings(
     | {
         "service_factors_ppm": "service_tiers",
         "per_request_nano_usd": "per_request",
+        "per_second_nano_usd": "per_second",
         "discount_ppm": "discount_percent",
     },
 ):
@@ -81,6 +82,13 @@ class PriceSettings(
     ] = {}
     per_request_nano_usd: Annotated[
         PriceNanoUSD | None, Meta(description="USD per request, on top.", examples=[0.005])
+    ] = None
+    per_second_nano_usd: Annotated[
+        PriceNanoUSD | None,
+        Meta(
+            description="USD per second of the provider's machine, on top (replicate).",
+            examples=[0.0014],
+        ),
     ] = None
     like: Annotated[
         Model | None,

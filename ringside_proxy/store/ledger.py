@@ -486,8 +486,8 @@ def _budget_data(
 
 def _unpriced(call: Call) -> ModelPriceUnknownError:
     return ModelPriceUnknownError(
-        f"The price of '{call.model}' is not known, and the call is under a cap. Give it one under "
-        "prices in the configuration, or set budgets.unknown_price: allow.",
+        f"The price of '{call.model}' is not known beforehand, and the call is under a cap. Give it "
+        "one under prices in the configuration, or set budgets.unknown_price: allow.",
         param="model",
     )
 

@@ -18,6 +18,7 @@ from ringside_proxy.domain.price_lists import (
     priced,
 )
 from ringside_proxy.domain.pricing import Rates, Tier
+from ringside_proxy.domain.usage import TokenUsage
 
 BASE = ListedRates(input=2_500, cached_input=250, cache_write=3_125, output=15_000)
 LONG = ListedRates(input=5_000, cached_input=500, cache_write=6_250, output=22_500)
@@ -41,6 +42,7 @@ overrides = st.builds(
     ).map(tuple),
     service_factors_ppm=st.dictionaries(st.sampled_from(["flex", "fast"]), st.integers(0, 10**8)),
     per_request_nano_usd=st.none() | st.integers(0, 10**9),
+    per_second_nano_usd=st.none() | st.integers(0, 10**9),
     discount_ppm=st.integers(0, 10**6),
 )
 
@@ -170,6 +172,21 @@ def test_missing_rates_of_input_cost_what_input_costs():
     )
     assert written
     assert written.tiers[0].rates.cache_write_1h == 6
+
+
+def test_seconds_may_be_all_that_is_paid_for():
+    """Tokens that nobody named a price of are free then; those that have one cost it too."""
+    seconds = PriceOverride(per_second_nano_usd=1_400_000, discount_ppm=500_000)
+    known = PriceOverride(rates=ListedRates(output=2_000_000), per_second_nano_usd=100)
+
+    alone, beside = priced(merged(NOTHING, seconds), "c"), priced(merged(NOTHING, known), "c")
+
+    used = TokenUsage(input_tokens=10, output_tokens=5)
+    assert alone is not None
+    assert beside is not None
+    assert alone.beforehand is beside.beforehand is None
+    assert alone.cost_nano_usd(used, machine_us=1_500_000) == 1_050_000
+    assert beside.cost_nano_usd(used, machine_us=1) == 10 + 1  # 100 millionths are rounded up
 
 
 @pytest.mark.parametrize(

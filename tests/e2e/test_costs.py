@@ -19,6 +19,7 @@ from tests.vendors.far_end import FarEnd, far_end
 
 PRICE: Final = {"input": 1, "cached_input": 0.1, "cache_write": 1.25, "output": 10}
 TIER: Final = {"above": 10, "input": 2, "cached_input": 0.2, "cache_write": 2.5, "output": 20}
+TIMED: Final = "fc:replicate/acme/timed"
 LISTED: Final = ("xai", "perplexity", "openrouter")
 """Providers whose own word for the cost counts here: the configuration has no price for them."""
 
@@ -48,7 +49,7 @@ def prices() -> dict[str, Any]:
     every: dict[str, Any] = {
         model_of(name): dict(PRICE) for name in TYPICAL_MODELS if name not in LISTED
     }
-    return every | {model_of("groq"): PRICE | {"tiers": [TIER]}}
+    return every | {model_of("groq"): PRICE | {"tiers": [TIER]}, TIMED: {"per_second": 0.0014}}
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,42 @@ async def test_cost_is_the_sum_made_by_hand(
     [record] = await records(priced, run["id"])
     assert record["cost_usd"] == SUMS[provider, answer] / 10**9
     assert record["estimated"] is False
+
+
+def of_seconds(metrics: str) -> tuple[bytes, str]:
+    """A prediction of a model that counts no tokens."""
+    told = f'event: output\ndata: Hello\n\nevent: done\ndata: {{"metrics": {metrics}}}\n\n'
+    return told.encode(), "text/event-stream"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "cost_usd"), [('{"predict_time": 2.5000001}', 0.003500002), ("{}", None)]
+)
+async def test_seconds_of_a_machine_are_booked(
+    metrics: str, cost_usd: float | None, proxy: Proxy, priced: tuple[Ringside, FarEnd]
+) -> None:
+    """2.500001 s, rounded up, at 0.0014 USD; nobody knows the cost of those that are not told."""
+    proxy.answers("replicate", of_seconds(metrics))
+
+    run = last_run(await proxy.run("replicate", model=TIMED))
+
+    [record] = await records(priced, run["id"])
+    assert record["cost_usd"] == cost_usd
+    assert record["estimated"] is True
+    assert record["output_tokens"] > 0
+
+
+async def test_no_cap_is_held_by_the_second(proxy: Proxy) -> None:
+    """How long a call takes is known to nobody before it: under a cap that is no price."""
+    path = "/v1/customers/by-the-second"
+    await proxy.call(path, {"monthly_budget_usd": 1})
+    messages = [{"role": "user", "content": "hi"}]
+    asked = {"model": TIMED, "messages": messages, "user": "by-the-second"}
+
+    refused = await proxy.call("/v1/chat/completions", asked, status=400)
+
+    assert refused["error"]["code"] == "model_price_unknown"
+    assert not proxy.sent("replicate")
 
 
 async def test_tool_turns_are_booked_each(proxy: Proxy, priced: tuple[Ringside, FarEnd]) -> None:

@@ -19,7 +19,7 @@ from ringside_proxy.domain.errors import (
     ProviderRejectedError,
     ProviderUnavailableError,
 )
-from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.domain.usage import UNCOUNTED, TokenUsage
 from ringside_proxy.providers.errors import error_from_reply
 from ringside_proxy.providers.replicate.adapter import Replicate
 from ringside_proxy.providers.replicate.stream import prediction_usage
@@ -345,7 +345,16 @@ def test_counts_are_got_from_the_prediction():
     assert told == [Finish("stop"), usage]
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"metrics":{"predict_time":1}}'])
+def test_prediction_that_counts_seconds_alone_says_so():
+    """Its tokens are estimated; what its machine took may have a price."""
+    epilogue = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}}).epilogue
+
+    assert epilogue is not None
+    told = epilogue.read(b'{"metrics":{"predict_time":1.5}}', [Finish("stop")])
+    assert told == [Finish("stop"), UsageDelta(UNCOUNTED, {"predict_time": 1.5})]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"metrics":{"total_time":1}}'])
 def test_prediction_that_does_not_count_tells_nothing(body):
     """Its tokens are estimated."""
     epilogue = listen({"urls": {"stream": STREAM_URL, "get": GET_URL}}).epilogue

@@ -14,9 +14,10 @@ from ringside_proxy.domain.errors import (
     ProviderRejectedError,
     ProviderUnavailableError,
 )
-from ringside_proxy.domain.usage import TokenUsage
+from ringside_proxy.domain.usage import UNCOUNTED, TokenUsage
 from ringside_proxy.providers.answer_decoder import AnswerDecoder
 from ringside_proxy.providers.errors import MESSAGE_CHARS_MAX, redact
+from ringside_proxy.providers.reported_costs import PREDICT_TIME
 from ringside_proxy.providers.sse import Event, SSEDecoder
 from ringside_proxy.providers.types import Delta, Finish, TextDelta, UsageDelta
 from ringside_proxy.providers.usage import TOKENS_MAX
@@ -79,7 +80,8 @@ def counted(end: list[Delta], metrics: Any, limit: int | None) -> list[Delta]:
     """
     usage = prediction_usage(metrics)
     if usage is None:
-        return end
+        has_taken = isinstance(metrics, dict) and PREDICT_TIME in metrics
+        return [*end, UsageDelta(UNCOUNTED, metrics)] if has_taken else end
     is_cut = limit is not None and usage.output_tokens >= limit
     told = [Finish("length") if is_cut and isinstance(d, Finish) else d for d in end]
     return [*told, UsageDelta(usage, metrics)]
