@@ -10,10 +10,11 @@ from hypothesis import settings
 from tests.faults.table import is_of_the_suite
 
 # In CI the examples are the same at every run: a change must not fail for what another one did.
-# Everywhere else the search goes on at random, and what it finds becomes a case of its own.
+# Everywhere else the search goes on at random, and what it finds becomes a case of its own. How long
+# an example takes is nowhere judged: other work may hold the machine.
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+settings.register_profile("elsewhere", deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "elsewhere")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
