@@ -5,6 +5,7 @@ from typing import Final
 
 from ringside_proxy.domain.model_ref import ModelRef
 from ringside_proxy.domain.pricing import CONFIG, Price
+from ringside_proxy.providers.usage import known_tier
 from ringside_proxy.telemetry.logs import fields
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,7 @@ class UnpricedTiers:
 
     def note(self, ref: ModelRef, price: Price | None, tier: str | None) -> None:
         """An answer of this class was booked at this price."""
+        tier = known_tier(tier)
         if tier is None or tier in USUAL or price is None or tier in price.service_tiers:
             return
         if (ref, tier) in self._told or len(self._told) == TOLD_MAX:

@@ -80,6 +80,8 @@ async def test_a_tier_without_a_price_of_its_own_is_told_once(
     async with serving(tmp_path, budgets=CAPPED) as ringside:
         for tier in tiers:
             await an_answer(ringside, tier, max_tokens=5)
+        for no_name in ("", "x" * 65):
+            await an_answer(ringside, None, max_tokens=5, service_tier=no_name)
 
         costs = [row["provider_cost_nano"] for row in booked(ringside)]
     told = [record for record in caplog.records if record.name.endswith("unpriced_tiers")]
