@@ -13,15 +13,21 @@ import pytest
 import yaml
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
-from tests.e2e.nineteen import CONFIG, WEATHER, Proxy, key_of, last_run, model_of
+from tests.e2e.nineteen import CHAT, CONFIG, WEATHER, Proxy, key_of, last_run, model_of
 from tests.e2e.ringside import TOKEN, Ringside, serving
 from tests.vendors.far_end import FarEnd, far_end
+from tests.vendors.speech import Count, Say
+from tests.vendors.wires import says
 
 PRICE: Final = {"input": 1, "cached_input": 0.1, "cache_write": 1.25, "output": 10}
 TIER: Final = {"above": 10, "input": 2, "cached_input": 0.2, "cache_write": 2.5, "output": 20}
 TIMED: Final = "fc:replicate/acme/timed"
 LISTED: Final = ("xai", "perplexity", "openrouter")
 """Providers whose own word for the cost counts here: the configuration has no price for them."""
+
+DEAR: Final = "gpt-5.5-pro"
+"""A model of the Responses API; a token out costs a cent here."""
+CAPS: Final = {"pays-for-10": {"monthly_usd": 0.1}, "pays-for-20": {"monthly_usd": 0.2}}
 
 SUMS: Final = {
     ("openai", "plain"): 24 * 1_000 + 9 * 10_000,
@@ -49,7 +55,8 @@ def prices() -> dict[str, Any]:
     every: dict[str, Any] = {
         model_of(name): dict(PRICE) for name in TYPICAL_MODELS if name not in LISTED
     }
-    return every | {model_of("groq"): PRICE | {"tiers": [TIER]}, TIMED: {"per_second": 0.0014}}
+    own = {TIMED: {"per_second": 0.0014}, f"fc:openai/{DEAR}": {"input": 0, "output": 10_000}}
+    return every | {model_of("groq"): PRICE | {"tiers": [TIER]}} | own
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +67,9 @@ def priced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ringside,
             name: {"api_key": key_of(name), "base_url": f"{far.url}/{name}", "max_retries": 0}
             for name in TYPICAL_MODELS
         }
-        sections = yaml.safe_dump({"providers": providers, "prices": prices()})
+        sections = yaml.safe_dump(
+            {"providers": providers, "prices": prices(), "budgets": {"customers": CAPS}}
+        )
         with serving(tmp_path_factory.mktemp("priced"), CONFIG + sections) as ringside:
             yield ringside, far
 
@@ -153,3 +162,20 @@ async def test_tool_turns_are_booked_each(proxy: Proxy, priced: tuple[Ringside, 
     assert first["step_id"] != second["step_id"]
     assert run["usage"]["prompt_tokens"] == first["input_tokens"] + second["input_tokens"]
     assert run["usage"]["completion_tokens"] == first["output_tokens"] + second["output_tokens"]
+
+
+@pytest.mark.parametrize(("customer", "status"), [("pays-for-10", 402), ("pays-for-20", 200)])
+async def test_a_limit_that_a_provider_raises_is_paid_for(
+    customer: str, status: int, proxy: Proxy
+) -> None:
+    """Responses take no limit below 16: under a cap those have to be affordable, or nobody is asked."""
+    written = Say("Yes.", count=Count(read=1, written=16))
+    proxy.answers("openai", says("openai", written))
+    body = {"model": f"fc:openai/{DEAR}", "messages": [{"role": "user", "content": "Is it warm?"}]}
+    body |= {"user": customer, "max_completion_tokens": 5}
+
+    await proxy.post(CHAT, body, status=status)
+
+    assert [sent["max_output_tokens"] for sent in proxy.sent("openai")] == [16] * (status == 200)
+    period = (await proxy.get(f"/v1/customers/{customer}"))["current_period"]
+    assert period["spent_usd"] == (0.16 if status == 200 else 0)
