@@ -94,6 +94,8 @@ class Worker:
     async def turn(self) -> float:
         """Begin the attempts that are due; seconds until there may be more."""
         due = await self._db.write(delivery_claims.claim, dict(self._busy), self._lease)
+        if due.given_up:
+            self._metrics.webhooks_given_up(due.given_up)
         for claimed in due.claims:
             self._begin(claimed)
         if due.next_ms is None:

@@ -72,10 +72,14 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """What was claimed, and when (ms) there may be more; None: only when something ends."""
+    """What was claimed, and when (ms) there may be more; None: only when something ends.
+
+    `given_up`: of how many the time was over before they could be tried again.
+    """
 
     claims: list[Claim]
     next_ms: int | None
+    given_up: int = 0
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -109,6 +113,7 @@ def claim(tx: Tx, busy: Mapping[int, int], lease: str) -> Due:
     room = ATTEMPTS_AT_ONCE_MAX - sum(busy.values())
     room_of_failing = OF_FAILING_RECEIVERS_MAX - sum(busy.get(seq, 0) for seq in failing)
     claims: list[Claim] = []
+    given_up = 0
     for _, delivery, seq in sorted(candidates):
         if len(claims) >= room:
             break
@@ -116,11 +121,12 @@ def claim(tx: Tx, busy: Mapping[int, int], lease: str) -> Due:
             continue
         taken = _take(tx, delivery, lease)
         if taken is None:
+            given_up += 1
             later.append(tx.now_ms)  # there may be more behind it
             continue
         room_of_failing -= seq in failing
         claims.append(taken)
-    return Due(claims, min(later, default=None))
+    return Due(claims, min(later, default=None), given_up)
 
 
 def finish(tx: Tx, claimed: Claim, reply: Reply, jitter: float) -> Outcome | None:

@@ -130,6 +130,10 @@ class Metrics:
         """An attempt at a webhook ended; `failed`: a test, or one that had been delivered before."""
         self._webhooks.of(outcome).inc()
 
+    def webhooks_given_up(self, count: int) -> None:
+        """So many deliveries are tried no more, because their time is over."""
+        self._webhooks.of("dead").inc(count)
+
     def webhooks_abandoned(self, count: int) -> None:
         """So many deliveries are tried no more, because their receiver was disabled."""
         self._webhooks.of("abandoned").inc(count)

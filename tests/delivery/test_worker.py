@@ -107,6 +107,20 @@ async def test_retries_follow_the_schedule_to_its_end(rig):
     assert (rig.count("retry"), rig.count("dead")) == (13, 1)
 
 
+async def test_deliveries_whose_time_is_over_are_counted(rig):
+    """Also if their receiver had so much before them that they were not tried fourteen times."""
+    webhook = await rig.webhook()
+    rig.far.answer = lambda _: REFUSED
+    await rig.emit()
+    await rig.turn()
+    rig.clock.advance(25 * 3600)
+
+    await rig.turn()
+
+    assert await states(rig, webhook) == ["dead"]
+    assert (len(rig.far.sent), rig.count("dead")) == (1, 1)
+
+
 async def test_a_test_that_fails_is_no_delivery_that_was_given_up(rig):
     """It is shown as dead, and counted apart: an alert on the others is for nobody's own test."""
     webhook = await rig.webhook()
