@@ -372,6 +372,7 @@ def test_readme_lists_every_event() -> None:
     ]
 
     assert sorted(named) == sorted(get_args(EventType))
+    assert "`usage.recorded`" in README.partition("\n## Usage upstream\n")[2].partition("\n## ")[0]
 
 
 def test_readme_lists_every_metric() -> None:
