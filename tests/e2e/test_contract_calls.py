@@ -181,6 +181,18 @@ async def test_another_call_than_was_named_is_not_taken(provider: str, proxy: Pr
     assert len(proxy.sent(provider)) == 2
 
 
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_a_function_may_have_no_parameters(provider: str, proxy: Proxy) -> None:
+    """OpenAI's `parameters` may be left out; where a schema is demanded, an empty one goes out."""
+    proxy.answers(provider, says(provider, Say("", BARE[:1])))
+    bare = {"type": "function", "function": {"name": "get_time"}}
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": [bare]}
+
+    answer = await proxy.call(CHAT, body)
+
+    assert told(answer["choices"][0]["message"]["tool_calls"]) == meant(BARE[:1])
+
+
 IN_WORDS: Final = {
     "google": "gemma-3-27b-it",
     "bedrock": "meta.llama3-70b-instruct-v1:0",

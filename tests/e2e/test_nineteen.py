@@ -5,13 +5,13 @@ a chat completion come out in OpenAI's exact shape whichever provider answers.
 """
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
 from ringside_proxy.services.compatibility import TYPICAL_MODELS
 from tests.conformance.stream import check_chat_stream
-from tests.e2e.nineteen import WEATHER, Proxy, model_of
+from tests.e2e.nineteen import WEATHER, Proxy, last_run, model_of
 
 
 @pytest.mark.parametrize("provider", TYPICAL_MODELS)
@@ -60,3 +60,27 @@ async def test_a_chat_is_openais_whoever_answers(provider: str, proxy: Proxy) ->
     text = "".join(delta.get("content") or "" for delta in deltas)
     assert plain["choices"][0]["message"]["content"] == text
     assert chunks[-1]["usage"]["completion_tokens"] == plain["usage"]["completion_tokens"] > 0
+
+
+THREADS: Final[dict[str, list[dict[str, str]]]] = {
+    "empty": [],
+    "assistant last": [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Hello"},
+    ],
+    "assistant first": [{"role": "assistant", "content": "Hello"}],
+}
+
+
+@pytest.mark.parametrize("messages", THREADS.values(), ids=THREADS)
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_a_thread_need_not_end_with_its_user(
+    provider: str, messages: list[dict[str, str]], proxy: Proxy
+) -> None:
+    """OpenAI runs on any thread; vendors that want the user last are given a word of hers."""
+    proxy.answers(provider, "plain")
+    assistant = await proxy.assistant(provider, instructions="Be brief.")
+
+    run = last_run(await proxy.run(provider, assistant_id=assistant, thread={"messages": messages}))
+
+    assert run["status"] == "completed", run["last_error"]

@@ -235,7 +235,13 @@ def test_function_names_are_always_one_to_one(given_names):
 )  # fmt: skip
 def test_messages_map_by_the_table(message, out):
     """Each in Cohere's shape, without what it does not know."""
-    assert told(message) == [out]
+    assert told(message, USER)[0] == out
+
+
+@pytest.mark.parametrize("role", ["system", "assistant"])
+def test_the_last_word_is_the_users(role):
+    """Cohere answers nobody else; a chat that is none of hers goes on all the same."""
+    assert [message["role"] for message in told({"role": role, "content": "x"})] == [role, "user"]
 
 
 def test_message_that_says_nothing_is_left_out():

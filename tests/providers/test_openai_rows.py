@@ -338,6 +338,15 @@ def test_call_ids_at_mistral_are_nine_letters_and_agree():
 THINKING = CALLED | {"reasoning_content": "Need the tool."}
 
 
+def test_mistral_is_given_a_schema_where_there_is_none():
+    """Its functions have to have parameters."""
+    bare = {"type": "function", "function": {"name": "f"}}
+    body = sent("mistral", "mistral-large-latest", [USER], tools=[bare])
+
+    [tool] = body["tools"]
+    assert tool["function"] == {"name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
 def test_deepseek_is_owed_reasoning_beside_tools():
     """An answer of another provider has none; without the key the whole call is refused.
 

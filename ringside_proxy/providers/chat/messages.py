@@ -49,7 +49,7 @@ class MessageRules(msgspec.Struct, frozen=True, kw_only=True):
     null_content: Literal["null", "empty", "omit"] = "null"
     """What stands for the missing content of a message that calls."""
     has_strict_order: bool = False
-    """A user may not speak right after a tool, nor the assistant last."""
+    """A user may not speak right after a tool, and nobody else last."""
     tool_ids: Literal["any", "alnum9"] = "any"
     has_image_detail: bool = True
     keeps_cache_control: bool = False
@@ -224,13 +224,13 @@ def _with_one_system(messages: list[Message]) -> list[Message]:
 
 
 def _in_order(messages: list[Message]) -> list[Message]:
-    """With a word of the assistant between a tool and the user, and never the assistant last."""
+    """With a word of the assistant between a tool and the user, who or which always is the last."""
     ordered: list[Message] = []
     for message in messages:
         if message["role"] == "user" and ordered and ordered[-1]["role"] == "tool":
             ordered.append(BRIDGE)
         ordered.append(message)
-    if ordered and ordered[-1]["role"] == "assistant":
+    if ordered and ordered[-1]["role"] not in ("user", "tool"):
         ordered.append(CONTINUE)
     return ordered
 

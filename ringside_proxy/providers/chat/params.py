@@ -20,6 +20,7 @@ Efforts = Mapping[str, Params]
 EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 BUDGET_EFFORTS: Final = ((0, "none"), (1024, "minimal"), (2048, "low"), (8192, "medium"))
 """Up to so many tokens of thinking mean this much effort; more is `high`."""
+NO_PARAMETERS: Final[Params] = {"type": "object", "properties": {}}
 ON: Final = ("enabled", "adaptive")
 ON_EFFORT: Final = "medium"
 EFFORT_PARAMS: Final = ("reasoning_effort", "thinking", "thinking_budget")
@@ -119,6 +120,8 @@ class ParamRules(msgspec.Struct, frozen=True, kw_only=True):
     """Functions may carry `strict`."""
     keeps_cache_control: bool = False
     only_functions: bool = True
+    needs_parameters: bool = False
+    """A function without parameters says so by an empty schema."""
     format_with_tools: bool = True
     """`response_format` may stand beside tools; otherwise the tools win."""
     closes_schemas: bool = False
@@ -254,6 +257,8 @@ def _tool(tool: Params, rules: ParamRules) -> Params:
         told["function"] = function = dict(function)
         if not rules.keeps_strict:
             function.pop("strict", None)
+        if rules.needs_parameters:
+            function["parameters"] = function.get("parameters") or NO_PARAMETERS
         if rules.drops_addresses and "parameters" in function:
             function["parameters"] = without_addresses(function["parameters"])
     return told

@@ -145,6 +145,7 @@ MISTRAL: Final = OpenAICompatible(
         renamed={"seed": "random_seed"},
         choice_words={"required": "any"},
         drops_addresses=True,
+        needs_parameters=True,
     ),
     messages=MessageRules(
         merges_system=True,

@@ -18,6 +18,8 @@ NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_]")
 TOOL_PLAN: Final = "tool_plan"
 """The one piece of state: what the model said it would do, before it called."""
 
+CONTINUE: Final[Message] = {"role": "user", "content": "Continue."}
+
 Names = dict[str, str]
 
 
@@ -44,8 +46,10 @@ def cohere_names(request: CompletionRequest) -> Names:
 
 def cohere_messages(messages: list[Message], names: Names) -> list[Message]:
     """The conversation. Raises InvalidRequestError for what Cohere cannot be told."""
-    told = (_message(message, names) for message in messages)
-    return [message for message in told if message is not None]
+    told = [said for message in messages if (said := _message(message, names)) is not None]
+    # The last word has to be the user's, or a tool's.
+    is_owed = not told or told[-1]["role"] not in ("user", "tool")
+    return [*told, CONTINUE] if is_owed else told
 
 
 def _names(request: CompletionRequest) -> Iterable[str]:
