@@ -388,6 +388,10 @@ class ChatCompletion(OpenBody, frozen=True, kw_only=True):
     thinking: dict[str, Any] | None = None
     thinking_budget: int | None = None
     service_tier: str | None = None
+    modalities: list[str] | None = None
+    audio: dict[str, Any] | None = None
+    top_k: float | None = None
+    provider: dict[str, Any] | None = None
 
 
 class Embeddings(OpenBody, frozen=True, kw_only=True):

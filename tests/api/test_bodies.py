@@ -356,3 +356,17 @@ def test_expiry_too_far_away_is_refused():
         decode_domain.expires_after_s(run.expires_after)
 
     assert refused.value.param == "expires_after"
+
+
+@pytest.mark.parametrize(
+    ("param", "value"),
+    [("modalities", 1), ("audio", "x"), ("top_k", "x"), ("provider", "x")],
+)
+def test_parameter_that_adapters_look_into_has_its_shape(param, value):
+    """Not every provider takes it; those that do, or refuse it, read what is in it."""
+    chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+    with pytest.raises(InvalidRequestError) as refused:
+        decoded(bodies.ChatCompletion, chat | {param: value})
+
+    assert refused.value.param == param

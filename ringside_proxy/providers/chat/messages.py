@@ -12,6 +12,7 @@ import msgspec
 import orjson
 
 from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.providers.loose_json import objects_of, text_in
 
 Message = dict[str, Any]
 ReplayField = Literal["reasoning_content", "reasoning", "reasoning_details", "thinking"]
@@ -239,8 +240,7 @@ def _texts(message: Message) -> list[str]:
     content = message.get("content")
     if isinstance(content, str):
         return [content]
-    parts = content if isinstance(content, list) else []
-    return [part["text"] for part in parts if isinstance(part, dict) and part.get("text")]
+    return [text for part in objects_of(content) if (text := text_in(part, "text"))]
 
 
 def schema_text(schema: Any) -> str:

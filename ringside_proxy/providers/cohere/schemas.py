@@ -31,7 +31,7 @@ REFUSED: Final = frozenset(
         "$id",
     }
 )
-FORMATS: Final = frozenset({"date-time", "uuid", "date", "time"})
+FORMATS: Final = ("date-time", "uuid", "date", "time")
 NAMED: Final = frozenset({"properties", "$defs", "definitions"})
 """Keywords whose value is schemas by name, so that its keys are no keywords."""
 DATA: Final = frozenset({"enum", "const", "default", "examples", "required"})

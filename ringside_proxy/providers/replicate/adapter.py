@@ -25,6 +25,7 @@ from ringside_proxy.domain.errors import (
 )
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.providers.chat.params import EFFORT_PARAMS, asked_effort
+from ringside_proxy.providers.loose_json import text_in
 from ringside_proxy.providers.replicate.stream import PredictionDecoder, counted, failure
 from ringside_proxy.providers.types import (
     LIMIT_PARAMS,
@@ -239,7 +240,7 @@ def _limit(params: Fields) -> int | None:
 def _prompt(messages: list[Fields], inputs: Inputs) -> Fields:
     """The conversation: as messages where they are taken, else as a text to be continued."""
     said = [
-        (message["role"], *_read(message.get("content") or message.get("refusal")))
+        (message["role"], *_read(message.get("content") or text_in(message, "refusal")))
         for message in messages
     ]
     images = [url for _, _, urls in said for url in urls]

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from ringside_proxy.domain.errors import InvalidRequestError
+from ringside_proxy.providers.loose_json import text_in
 
 Item = dict[str, Any]
 Message = dict[str, Any]
@@ -43,7 +44,9 @@ def input_items(messages: list[Message], form: InputForm) -> list[Item]:
         match message["role"]:
             case "assistant":
                 answer = _answer(message)
-                called |= {item["call_id"]: item for item in answer if "call_id" in item}
+                called |= {
+                    item["call_id"]: item for item in answer if item["type"] == "function_call"
+                }
                 items += answer
             case "tool":
                 items.append(_output(message, called, form))
@@ -125,7 +128,7 @@ def _placed(entries: list[Item], text: str, calls: dict[str, Item]) -> list[Item
                 said, text = text[: _chars(entry)], text[_chars(entry) :]
                 piece = _message("assistant", said, entry.get("phase")) if said else None
             case "function_call":
-                piece = calls.pop(entry.get("call_id", ""), None)
+                piece = calls.pop(text_in(entry, "call_id"), None)
                 if piece and (signature := entry.get("thought_signature")):
                     piece |= {"thought_signature": signature}
             case _:
@@ -157,7 +160,7 @@ def _plain(content: Any) -> str:
     """The words of a content that may come in parts."""
     if not isinstance(content, list):
         return content if isinstance(content, str) else ""
-    return "".join(part.get("text") or part.get("refusal") or "" for part in content)
+    return "".join(text_in(part, "text") or text_in(part, "refusal") for part in content)
 
 
 def _unsupported(what: str) -> InvalidRequestError:
