@@ -146,6 +146,16 @@ async def test_thoughts_are_told_apart_from_the_words(provider: str, proxy: Prox
     assert not any(THOUGHT in text for _, data in events for text in strings(data))
 
 
+async def test_a_fixed_effort_is_no_reason_to_refuse_tools(proxy: Proxy) -> None:
+    """OpenAI's chat models take tools as long as no effort is named beside them."""
+    proxy.answers("openai", says("openai", WORDS))
+    body = {"model": "fc:openai/gpt-5.2-chat", "messages": MESSAGES, "tools": [MARKED_TOOL], **LOW}
+
+    await proxy.call(CHAT, body)
+
+    assert "reasoning_effort" not in proxy.sent("openai")[0]
+
+
 TAGS: Final = ("groq", "together", "fireworks", "sambanova", "huggingface")
 
 

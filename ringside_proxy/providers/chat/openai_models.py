@@ -92,9 +92,10 @@ OPENAI_MODELS: Final = (
         refused_params=REFUSED,
     ),
     ModelRules(
+        # Their effort is fixed: to say it changes nothing, and is refused beside tools.
         prefixes=("gpt-5.1-chat", "gpt-5.2-chat", "gpt-5.3-chat"),
         default_effort="medium",
-        efforts=levels("medium"),
+        efforts={word: {} for word in EFFORTS},
         refused_params=REFUSED,
     ),
     ModelRules(
@@ -130,7 +131,7 @@ ROUTED_OPENAI_MODELS: Final = tuple(
         rules,
         prefixes=tuple(f"openai/{prefix}" for prefix in rules.prefixes if prefix),
         efforts={
-            word: {"reasoning": {"effort": said["reasoning_effort"]}}
+            word: {"reasoning": {"effort": said["reasoning_effort"]}} if said else {}
             for word, said in rules.efforts.items()
         },
         off_for="nothing",
