@@ -116,8 +116,8 @@ class Proxy:
             return
         self._is_stopped = self.is_draining = True
         await self.services.runs.refuse_new()
-        self.services.completions.cutoff.pull()
-        await self.services.live_runs.stop_all(StopReason.SHUTDOWN)
+        calls = self.services.completions.cutoff.pull()
+        await asyncio.gather(calls, self.services.live_runs.stop_all(StopReason.SHUTDOWN))
 
     async def _quiet(self) -> None:
         live_runs, idempotency = self.services.live_runs, self.services.idempotency

@@ -7,6 +7,7 @@ from typing import Any, Final
 from ringside_proxy.domain.errors import ShuttingDownError
 
 SHUTTING_DOWN_RETRY_AFTER_S: Final = 5.0
+ENDS_S_MAX: Final = 3.0
 
 
 class Cutoff:
@@ -25,11 +26,14 @@ class Cutoff:
             raise _shutting_down()
         return _Around(self._at_work)
 
-    def pull(self) -> None:
-        """End all of it, and begin nothing more; once."""
+    async def pull(self) -> None:
+        """End all of it, and begin nothing more; once. Waits a moment for the ends to be stored."""
         self._is_pulled = True
+        ending = set(self._at_work)
         while self._at_work:  # that its task is missing tells a block who has cancelled it
             self._at_work.pop().cancel()
+        if ending:
+            await asyncio.wait(ending, timeout=ENDS_S_MAX)
 
 
 class _Around:
