@@ -9,6 +9,7 @@ import orjson
 import pytest
 import standardwebhooks
 
+from ringside_proxy.delivery.worker import IDLE_S_MAX
 from ringside_proxy.domain.deliveries import PER_RECEIVER_MAX, DeliveryState, Reply
 from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import StorageFullError
@@ -19,6 +20,11 @@ from ringside_proxy.store.delivery_claims import LEASE_MS
 from tests.delivery.rig import OK, REFUSED, Rig, secret
 
 GONE: Final = Reply(status=410, error="answered 410")
+
+
+def test_waits_are_the_documented_ones():
+    """A lease lasts a minute; without being woken the worker looks for itself every 30 s."""
+    assert (LEASE_MS, IDLE_S_MAX) == (60_000, 30)
 
 
 @pytest.fixture
