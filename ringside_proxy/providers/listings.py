@@ -339,7 +339,10 @@ def _token(answer: Json, *, theirs: str, ours: str) -> dict[str, str]:
 def _query_of_next(answer: Json) -> dict[str, str]:
     """Of the next page's address only what it asks for: the key goes nowhere else."""
     address = _inside(answer, "links").get("next")
-    return dict(parse_qsl(urlsplit(address).query)) if isinstance(address, str) else {}
+    try:
+        return dict(parse_qsl(urlsplit(address).query)) if isinstance(address, str) else {}
+    except ValueError:
+        return {}  # no address at all
 
 
 OPENAI_LIKE: Final = Listing(path="/models", read=_openai_like)

@@ -83,6 +83,13 @@ def test_the_next_page_is_asked_for(provider, answer, following):
     assert LISTINGS[provider].parse(provider, json.dumps(answer).encode()).next == following
 
 
+def test_a_next_page_without_an_address_is_none():
+    """The list ends there, and those of the other providers are read."""
+    answer = {"data": [], "links": {"next": "http://[::1"}}
+
+    assert LISTINGS["openrouter"].parse("openrouter", json.dumps(answer).encode()).next == {}
+
+
 @pytest.mark.parametrize("provider", LISTINGS)
 @pytest.mark.parametrize("body", [b"", b"<html>", b"null", b"7", b'"x"', b"{}", b'{"data": 7}'])
 def test_what_is_no_list_is_refused(provider, body):
