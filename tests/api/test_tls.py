@@ -115,7 +115,7 @@ async def shown(url: str) -> str:
     return x509.load_der_x509_certificate(der).subject.rfc4514_string()
 
 
-async def test_a_renewed_certificate_is_shown_within_two_seconds(
+async def test_a_renewed_certificate_is_shown_by_itself(
     tmp_path: Path, authority: Authority
 ) -> None:
     """To new connections; one that is open goes on, and files that do not fit change nothing."""

@@ -119,9 +119,9 @@ class Server:
         """Send a signal."""
         self.process.send_signal(number)
 
-    async def exit_code(self) -> int:
+    async def exit_code(self, seconds_max: float = EXIT_S_MAX) -> int:
         """Its exit status, when it has ended by itself."""
-        async with asyncio.timeout(EXIT_S_MAX):
+        async with asyncio.timeout(seconds_max):
             return await self.process.wait()
 
     async def stop(self) -> int:

@@ -192,7 +192,7 @@ async def test_a_turn_that_fails_is_done_again(rig, keeper, monkeypatch):
         keeper.housekeeping.wake()
         await asyncio.sleep(0)
     keeper.housekeeping.wake()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while keeper.asked < 3:
             keeper.housekeeping.wake()
             await asyncio.sleep(0)

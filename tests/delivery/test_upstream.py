@@ -9,7 +9,7 @@ import orjson
 import pytest
 import standardwebhooks
 
-from ringside_proxy.delivery.upstream import UsagePusher
+from ringside_proxy.delivery.upstream import IDLE_S_MAX, UsagePusher
 from ringside_proxy.domain.deliveries import Reply
 from ringside_proxy.domain.ledger import Call
 from ringside_proxy.domain.usage import TokenUsage
@@ -259,7 +259,7 @@ async def test_pusher_wakes_when_something_is_consumed(db, clock):
 
     await upstream.consume()
     clock.advance(1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(IDLE_S_MAX - 2):
         await came.wait()
 
     running.cancel()

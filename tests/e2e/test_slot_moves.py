@@ -13,7 +13,7 @@ from tests.e2e.nineteen import WEATHER, Nineteen, Proxy, last_run, model_of, nin
 from tests.e2e.ringside import TOKEN
 from tests.vendors.asked import strings
 
-IN_EFFECT_S_MAX: Final = 20
+IN_EFFECT_S_MAX: Final = 60
 OUTPUT: Final = "degrees, says the station, asked of "
 
 
