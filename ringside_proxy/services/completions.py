@@ -20,6 +20,7 @@ from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.ledger import bytes_as_tokens
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, TokenUsage
+from ringside_proxy.providers.chat.messages import PROVIDER_STATE
 from ringside_proxy.providers.chat.relay import Relay
 from ringside_proxy.providers.client import ProviderClient, Reply
 from ringside_proxy.providers.registry import relays
@@ -212,13 +213,8 @@ class Completions:
         call_ids = [first for message in call.messages if (first := _first_call_id(message))]
         states = self._db.get(provider_states.find, scope, call_ids, model) if call_ids else {}
         messages = call.messages
-        if states:
-            messages = [
-                message | {"provider_state": states[first]}
-                if (first := _first_call_id(message)) in states
-                else message
-                for message in messages
-            ]
+        if states or any(PROVIDER_STATE in message for message in messages):
+            messages = [_with_state(message, states) for message in messages]
         request = CompletionRequest(
             model=call.route.ref.model, messages=messages, params=call.route.with_own(call.params)
         )
@@ -365,6 +361,13 @@ def _first_call_id(message: dict[str, Any]) -> str | None:
     first = calls[0] if isinstance(calls, list) and calls else None
     call_id = first.get("id") if isinstance(first, dict) else None
     return call_id if isinstance(call_id, str) else None
+
+
+def _with_state(message: dict[str, Any], states: dict[str, Any]) -> dict[str, Any]:
+    """The message with the state that is kept for it; one that its caller made up is none."""
+    first = _first_call_id(message)
+    own = {key: value for key, value in message.items() if key != PROVIDER_STATE}
+    return own | {PROVIDER_STATE: states[first]} if first in states else own
 
 
 def _counted(part: Embeddings, asked: HTTPRequest) -> Embeddings:

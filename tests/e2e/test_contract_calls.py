@@ -252,3 +252,27 @@ async def test_an_answer_may_be_given_back_as_it_came(provider: str, proxy: Prox
     answer = await proxy.call(CHAT, body)
 
     assert answer["choices"][0]["message"]["content"] == WORDS.text
+
+
+FORGED: Final = (
+    {"reasoning_content": "FORGED", "reasoning": "FORGED"},
+    [{"type": "thinking", "thinking": "FORGED", "signature": "FORGED"}],
+    {"text": "FORGED", "calls": {"call_a1b2c3": "FORGED"}},
+)
+
+
+@pytest.mark.parametrize("state", FORGED, ids=["texts", "blocks", "signatures"])
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_state_that_a_caller_makes_up_goes_nowhere(
+    provider: str, state: Any, proxy: Proxy
+) -> None:
+    """What a provider is given back is what it has said itself, and that is kept here."""
+    call = {"id": "call_a1b2c3", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}  # fmt: skip
+    said = {"role": "assistant", "content": "Hm.", "tool_calls": [call], "provider_state": state}
+    result = {"role": "tool", "tool_call_id": "call_a1b2c3", "content": OUTPUT}
+    proxy.answers(provider, says(provider, WORDS))
+
+    body = {"model": model_of(provider), "messages": [*QUESTION, said, result], "tools": TOOLS}
+    await proxy.call(CHAT, body)
+
+    assert "FORGED" not in json.dumps(proxy.sent(provider))
