@@ -4,12 +4,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ringside_proxy.providers.connections import KEEPALIVE_S
 from tests.api.live import Live, following, until
 from tests.api.rig import CLIENT_A, DEVELOPER
-from tests.fakes import FakeUpstream
+from tests.fakes import FakeUpstream, text_reply
 
 ANOTHER = "ko_another000000000000000000000000000000000000"
 
@@ -214,6 +216,28 @@ async def upstream() -> AsyncIterator[FakeUpstream]:
     """A provider."""
     async with FakeUpstream(is_strict=False) as provider:
         yield provider
+
+
+async def test_connections_of_a_provider_that_has_moved_are_closed(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """At once, where nobody uses them; they would stay open for a while by themselves."""
+    upstream.enqueue(text_reply("hello"))
+
+    def at(base_url: str) -> dict[str, Any]:
+        return {"openai": {"api_key": "k", "base_url": base_url}}
+
+    async def is_left() -> bool:
+        return upstream.open_connections == 0
+
+    async with following(tmp_path, providers=at(upstream.base_url)) as live:
+        assert await live.say("fc:openai/gpt-4.1") == (200, "hello")
+        assert upstream.open_connections == 1
+        live.write(providers=at("http://127.0.0.1:9/v1"))
+
+        assert await live.reload()
+
+        await until(is_left, seconds=KEEPALIVE_S - 5)
 
 
 async def test_a_reload_asked_for_while_one_runs_is_made_after_it(live: Live) -> None:

@@ -1,5 +1,7 @@
 """What the live configuration refuses, whatever the file says."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,42 @@ async def test_observers_are_told_of_an_exchange_and_of_nothing_else(tmp_path: P
         await live.reload()
 
     assert told == [("info", "debug")]
+
+
+class HeldUp(ConfigSource):
+    """A source whose first reading is not done before `goes_on` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, {})
+        self.has_read, self.goes_on = threading.Event(), threading.Event()
+
+    def load(self) -> Settings:
+        """What the file said when it was read."""
+        settings = super().load()
+        if not self.has_read.is_set():
+            self.has_read.set()
+            self.goes_on.wait()
+        return settings
+
+
+async def test_a_slow_reading_does_not_undo_a_newer_one(tmp_path: Path) -> None:
+    """One reload after the other: what the file said last is in effect."""
+    path = tmp_path / "a.yaml"
+    path.write_text("{}")
+    source = HeldUp(path)
+    live = LiveConfig(await built(load(path, {})), source, built, SystemClock(), Metrics("0"))
+    save(path, "runs: {expires_after: 5m}")
+    older = asyncio.create_task(live.reload())
+    await asyncio.to_thread(source.has_read.wait)
+    save(path, "runs: {expires_after: 9m}")
+    newer = asyncio.create_task(live.reload())
+    await asyncio.wait({newer}, timeout=0.1)  # which it would use, if it could overtake
+
+    source.goes_on.set()
+
+    assert await asyncio.gather(older, newer) == [True, True]
+    assert live.snapshot.settings.runs.expires_after_s == 9 * 60
+
+
+def save(path: Path, text: str) -> None:
+    path.write_text(text)
