@@ -193,6 +193,49 @@ async def test_a_function_may_have_no_parameters(provider: str, proxy: Proxy) ->
     assert told(answer["choices"][0]["message"]["tool_calls"]) == meant(BARE[:1])
 
 
+STRICT: Final = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "strict": True,
+        "parameters": {
+            "$defs": {
+                "Unit": {"enum": ["C", "F"], "title": "Unit", "type": "string"},
+                "Place": {
+                    "properties": {"city": {"title": "City", "type": "string"}},
+                    "required": ["city"],
+                    "title": "Place",
+                    "type": "object",
+                    "additionalProperties": False,
+                },
+            },
+            "properties": {
+                "places": {"items": {"$ref": "#/$defs/Place"}, "title": "Places", "type": "array"},
+                "unit": {"anyOf": [{"$ref": "#/$defs/Unit"}, {"type": "null"}]},
+            },
+            "required": ["places", "unit"],
+            "title": "get_weather",
+            "type": "object",
+            "additionalProperties": False,
+        },
+    },
+}
+"""A function as the SDK's `pydantic_function_tool` makes one of a model's fields."""
+
+
+@pytest.mark.parametrize("provider", TYPICAL_MODELS)
+async def test_a_function_of_the_sdks_own_making_is_taken(provider: str, proxy: Proxy) -> None:
+    """Definitions, alternatives, closed objects and titles are no reason to refuse a call."""
+    arguments = '{"places": [{"city": "Bern"}], "unit": null}'
+    call = Call("call_m1n2o3p4q5", "get_weather", arguments)
+    proxy.answers(provider, says(provider, Say("", (call,))))
+    body = {"model": model_of(provider), "messages": QUESTION, "tools": [STRICT]}
+
+    answer = await proxy.call(CHAT, body)
+
+    assert told(answer["choices"][0]["message"]["tool_calls"]) == meant((call,))
+
+
 IN_WORDS: Final = {
     "google": "gemma-3-27b-it",
     "bedrock": "meta.llama3-70b-instruct-v1:0",
