@@ -9,14 +9,17 @@ import orjson
 import pytest
 import standardwebhooks
 
+from ringside_proxy.delivery.endpoints import Webhooks
 from ringside_proxy.delivery.worker import IDLE_S_MAX
 from ringside_proxy.domain.deliveries import PER_RECEIVER_MAX, DeliveryState, Reply
 from ringside_proxy.domain.durations import HOUR_MS
 from ringside_proxy.domain.errors import StorageFullError
 from ringside_proxy.domain.lists import ListQuery
 from ringside_proxy.domain.outgoing import PingData
+from ringside_proxy.settings.outgoing import WebhookSettings
 from ringside_proxy.store import deliveries, delivery_claims, events, webhooks
 from ringside_proxy.store.delivery_claims import LEASE_MS
+from ringside_proxy.system import system_ids
 from tests.delivery.rig import OK, REFUSED, Rig, secret
 
 GONE: Final = Reply(status=410, error="answered 410")
@@ -125,6 +128,25 @@ async def test_deliveries_whose_time_is_over_are_counted(rig):
 
     assert await states(rig, webhook) == ["dead"]
     assert (len(rig.far.sent), rig.count("dead")) == (1, 1)
+
+
+async def test_what_ran_out_of_time_while_the_proxy_was_away_is_tried_once_more(rig):
+    """At its start: the receiver was not at fault."""
+    webhook = await rig.webhook()
+    rig.far.answer = lambda _: REFUSED
+    await rig.emit()
+    await rig.turn()
+    rig.clock.advance(25 * 3600)
+    rig.far.answer = lambda _: OK
+
+    await Webhooks(rig.db, rig.secrets, system_ids(), no_check).start(WebhookSettings())
+    await rig.turn()
+
+    assert await states(rig, webhook) == ["delivered"]
+
+
+async def no_check(*_):
+    """Every URL may be told."""
 
 
 async def test_a_test_that_fails_is_no_delivery_that_was_given_up(rig):
