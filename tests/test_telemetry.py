@@ -465,6 +465,17 @@ def test_buckets_are_the_documented_ones() -> None:
     assert (tokens[0], tokens[1], tokens[-1], len(tokens)) == (1, 4, 67_108_864, 14)
 
 
+@pytest.mark.parametrize(
+    ("name", "alerted_s"), [("loop_lag_seconds", 0.256), ("store_commit_seconds", 0.25)]
+)
+def test_what_an_alert_asks_for_can_be_told(name: str, alerted_s: float) -> None:
+    """A quantile is no larger than the last bucket: there are some beyond the alert's bound."""
+    page = Metrics("1").render().decode()
+
+    bounds = re.findall(rf'^ringside_{name}_bucket{{le="(\d.*)"}}', page, re.MULTILINE)
+    assert max(map(float, bounds)) >= 2 * alerted_s
+
+
 def test_two_proxies_in_one_process_count_apart() -> None:
     """Metrics live on their own registry, not on the library's global one."""
     one, other = Metrics("1"), Metrics("1")
