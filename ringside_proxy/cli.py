@@ -230,13 +230,13 @@ def _arm_failpoints(text: str) -> None:
 
 
 async def _serve_until_stopped(settings: Settings, source: ConfigSource | None) -> int:
-    from ringside_proxy.app import running
-
     stop, hurry, reload = asyncio.Event(), asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: (hurry if stop.is_set() else stop).set())
     loop.add_signal_handler(signal.SIGHUP, reload.set)
+    from ringside_proxy.app import running  # takes a while, in which a signal may come already
+
     async with _named_hosts(settings), running(settings, source=source, reload=reload) as proxy:
         print(
             f"Ringside Proxy is ready on {proxy.url} (health and metrics on {proxy.admin_url})",
