@@ -67,6 +67,7 @@ class Authority:
             .not_valid_before(now - DAY)
             .not_valid_after(now + DAY)
             .add_extension(x509.BasicConstraints(is_authority, None), critical=True)
+            .add_extension(_usage(is_authority=is_authority), critical=True)
             .add_extension(x509.SubjectAlternativeName([here]), critical=False)
             .add_extension(own, critical=False)
             .add_extension(theirs, critical=False)
@@ -81,3 +82,18 @@ class Authority:
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    """What a key may do; Python from 3.13 on wants to be told of an authority's."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )

@@ -1,6 +1,7 @@
 """A store in memory: every call is one transaction, as the writer makes them, without its thread."""
 
 import sqlite3
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -34,7 +35,9 @@ class Store:
     """The schema, the clock and the ids of a store; and the few rows most tests begin with."""
 
     def __init__(self) -> None:
-        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        # It is closed when nobody needs it any more, on whatever thread that is found out.
+        self.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self.connection.close)
         self.connection.execute("PRAGMA foreign_keys=ON")
         files.migrate(self.connection)
         self.now_ms = 1_763_700_000_000
