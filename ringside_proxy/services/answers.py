@@ -21,6 +21,7 @@ from ringside_proxy.domain.errors import (
 from ringside_proxy.domain.ids import NewId
 from ringside_proxy.domain.tokens import estimate
 from ringside_proxy.domain.usage import NO_USAGE, UNCOUNTED, TokenUsage
+from ringside_proxy.providers.chat.messages import PROVIDER_STATE
 from ringside_proxy.providers.client import ProviderClient
 from ringside_proxy.providers.errors import SCHEMA_REJECTED, STATE_REJECTED
 from ringside_proxy.providers.types import (
@@ -56,7 +57,7 @@ ABOUT_THE_SCHEMA: Final = re.compile(
 has no route then."""
 ABOUT_THE_PROMPT: Final = ("context_length_exceeded", "content_policy_violation")
 
-STATE_KEYS: Final = ("provider_state", "thinking_blocks")
+STATE_KEYS: Final = (PROVIDER_STATE, "thinking_blocks")
 """Where state stands in a message: what was kept here, and what a caller gives back itself."""
 
 CALL_ID: Final = re.compile(r"call_(?=.*[A-Za-z])[A-Za-z0-9]{8,59}|call_[0-9]{16,59}")

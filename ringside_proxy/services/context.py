@@ -18,6 +18,7 @@ from ringside_proxy.domain.items import (
     Refusal,
 )
 from ringside_proxy.domain.messages import MessageStatus
+from ringside_proxy.providers.chat.messages import PROVIDER_STATE
 
 UNANSWERED: Final = "The function was not run: the run ended before its output was submitted."
 IMAGE_TOKENS: Final = 1100
@@ -57,7 +58,7 @@ def chat_messages(
                     _give_up(messages, open_calls)
                 _add_call(messages, item.call_id, body)
                 if item.call_id in states:
-                    messages[-1]["provider_state"] = states[item.call_id]
+                    messages[-1][PROVIDER_STATE] = states[item.call_id]
                 open_calls.append(item.call_id)
                 open_step = item.step_id
         else:

@@ -429,6 +429,16 @@ def test_mutated_events_raise_nothing_else(parts):
     assert isinstance(items[-1], ProviderError | Finish)
 
 
+async def answered(caller, question, credentials):
+    """The deltas of an answer, whatever requests it takes."""
+    async with caller.client.stream(
+        caller.target,
+        REPLICATE.build_request(question, credentials),
+        lambda: REPLICATE.stream_decoder(question, lambda prefix: prefix),
+    ) as batches:
+        return [delta async for batch in batches for delta in batch]
+
+
 async def test_prediction_is_created_and_listened_to(caller, upstream):
     """Through the client: one call for the caller, two on the wire."""
     credentials = Credentials(base_url=upstream.base_url, api_key="r8_test_key_12345")
@@ -439,12 +449,7 @@ async def test_prediction_is_created_and_listened_to(caller, upstream):
         stream_reply((TRANSCRIPTS / "json_text.sse").read_bytes()),
     )
 
-    async with caller.client.stream(
-        caller.target,
-        REPLICATE.build_request(question, credentials),
-        lambda: REPLICATE.stream_decoder(question, lambda prefix: prefix),
-    ) as batches:
-        deltas = [delta async for batch in batches for delta in batch]
+    deltas = await answered(caller, question, credentials)
 
     assert deltas[-1] == Finish("stop")
     assert [(request.method, request.path) for request in upstream.requests] == [
@@ -465,12 +470,7 @@ async def test_answer_that_its_limit_cut_off_says_so(caller, upstream):
         json_reply({"status": "succeeded", "metrics": metrics}),
     )
 
-    async with caller.client.stream(
-        caller.target,
-        REPLICATE.build_request(question, credentials),
-        lambda: REPLICATE.stream_decoder(question, lambda prefix: prefix),
-    ) as batches:
-        deltas = [delta async for batch in batches for delta in batch]
+    deltas = await answered(caller, question, credentials)
 
     used = UsageDelta(TokenUsage(input_tokens=120, output_tokens=LIMIT), metrics)
     assert deltas[-2:] == [Finish("length"), used]
