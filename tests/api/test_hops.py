@@ -10,13 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import aiohttp
 import msgspec
 import orjson
 import pytest
 
 from ringside_proxy.settings.money import BudgetSettings
-from tests.api.rig import UPSTREAM_MODEL, Caller, Ringside, serving
-from tests.fakes import FakeUpstream, Gate, chunk, stream_reply, text_reply
+from tests.api.rig import DEVELOPER, UPSTREAM_MODEL, Caller, Ringside, serving
+from tests.fakes import FakeUpstream, Gate, chunk, frame, stream_reply, text_reply
 
 CALLS: Final = 20
 COMMITTED: Final = re.compile(rb"^ringside_store_tx_total ([0-9.]+)$", re.MULTILINE)
@@ -76,6 +77,50 @@ async def test_a_capped_customer_s_chat_is_parsed_once_each_way_and_built_once(
     assert calls["ringside_proxy.store.db.Database.get"] == 0
     assert calls["ringside_proxy.services.model_routing.ModelRouter._to"] == 0
     assert calls["aiohttp.client_reqrep.ClientRequest.__init__"] == CALLS  # the test's own
+
+
+@contextmanager
+def written(ringside: Ringside) -> Iterator[list[bytes]]:
+    """What the proxy writes to its client, each write by itself."""
+    port, writes = int(ringside.proxy.url.rpartition(":")[2]), list[bytes]()
+
+    def note(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code.co_qualname == "_SelectorSocketTransport.write":
+            transport = frame.f_locals["self"]
+            if transport.get_extra_info("sockname")[1] == port:
+                writes.append(bytes(frame.f_locals["data"]))
+
+    sys.setprofile(note)
+    try:
+        yield writes
+    finally:
+        sys.setprofile(None)
+
+
+async def test_what_comes_from_a_provider_at_once_is_one_write(
+    ringside: Ringside, upstream: FakeUpstream
+) -> None:
+    """The head goes out with the first frames, and what one read brings goes on in one piece."""
+    gate, words = Gate(), [chunk({"content": f" w{number}"}) for number in range(5)]
+    rest = b"".join(map(frame, [*words, chunk({}, "stop")])) + b"data: [DONE]\n\n"
+    upstream.enqueue(stream_reply(chunk({"content": "w"}), gate, rest))
+    body = {"model": UPSTREAM_MODEL, "messages": [{"role": "user", "content": "hi"}]}
+    headers = {"authorization": f"Bearer {DEVELOPER}"}
+
+    async with aiohttp.ClientSession(ringside.proxy.url, headers=headers) as http:
+        with written(ringside) as writes:
+            answer = await http.post("/v1/chat/completions", json=body | {"stream": True})
+            await gate.reached.wait()
+            told = await answer.content.readany()
+            gate.release()
+            told += await answer.read()
+
+    assert told.count(b'"content"') == 6
+    first, second, *others = writes
+    assert first.startswith(b"HTTP/1.1 200 ")
+    assert (first.count(b'"content"'), second.count(b'"content"')) == (1, 5)
+    assert not any(b'"content"' in each for each in others)
+    assert len(others) <= 1  # the end of the body
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
